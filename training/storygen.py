@@ -101,10 +101,7 @@ def polish(text):
     text = re.sub(r" {2,}", " ", text)
     text = re.sub(r" ([.,!?])", r"\1", text)
     text = re.sub(r"\b([Aa]) (?=[aeio]|u(?!ni|se))", r"\1n ", text)
-    text = re.sub(r'(^|\n|[.!?] |[.!?]" |(?<=[\s])"|^")([a-z])', lambda m: m[1] + m[2].upper(), text)
-    # what follows a quotation that ended in ? or ! goes on in small letters: "Why?" asked Tom
-    text = re.sub(r'([?!]") (Asked|Said|Cried|Laughed|Shouted|Whispered|Called|He|She)(?= (?:[A-Z]|said|asked|cried|shouted|laughed|called|whispered|the |his |her ))',
-                  lambda m: f"{m[1]} {m[2].lower()}", text)
+    text = re.sub(r'((?:^|\n|[.!?] )"?|(?<=[^,]\s)")([a-z])', lambda m: m[1] + m[2].upper(), text)
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 

@@ -1,1 +1,5 @@
-//! x
+//! Runs ternary language models: loads them, packs them, and drives the CPU backend.
+//!
+//! * [`engine`]: the one interface between text generation and whatever computes the logits.
+
+pub mod engine;
