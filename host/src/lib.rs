@@ -1,1 +1,4 @@
 //! x
+
+pub mod load;
+pub mod mmap;
