@@ -1,5 +1,7 @@
 //! Runs ternary language models: loads them, packs them, and drives the CPU backend.
 //!
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
+//! * [`generate`]: sampling, the generation loop, statistics, perplexity.
 
 pub mod engine;
+pub mod generate;
