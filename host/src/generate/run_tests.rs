@@ -111,7 +111,7 @@ fn ends_limits_and_the_context_are_respected() {
     let full = one(&mut engine, &[1; 20], 1, 100, &[]);
     assert_eq!((full.tokens.len(), full.finish), (5, Finish::Context));
     assert_eq!(one(&mut engine, &[1; 24], 1, 100, &[]).tokens.len(), 1);
-    assert_eq!(one(&mut engine, &[1], 1, 0, &[]).tokens, []);
+    assert!(one(&mut engine, &[1], 1, 0, &[]).tokens.is_empty());
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! Finds and opens the model and makes the engine that runs it.
+
+use super::args::{Backend, ModelArgs, NumericsArg};
+use super::exit::{CliError, Exit};
+use super::output::{Progress, note};
+use host::engine::{Engine, ReferenceEngine};
+use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
+use spec::model::{ModelConfig, ModelWeights};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The model in `models/` that is used when none is named.
+pub const SHIPPED: &str = "tercet-stories-5m";
+
+/// Names the model instead of `--model`.
+pub const VARIABLE: &str = "TERCET_MODEL";
+
+/// A loaded model.
+pub struct Model {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Weights and shape.
+    pub weights: ModelWeights,
+    /// What the files are.
+    pub source: SourceInfo,
+    /// Its tokenizer as loaded, with the chat templates.
+    pub tokenizer: Option<TokenizerSource>,
+    /// The longest sequence that the model allows; `-c` may have set a shorter one.
+    pub own_context: usize,
+    /// Time to load it.
+    pub load: Duration,
+}
+
+impl Model {
+    /// Finds and loads the model.
+    pub fn open(args: &ModelArgs, quiet: bool) -> Result<Self, CliError> {
+        let begin = Instant::now();
+        let path = find(args.model.as_deref())?;
+        let progress = Progress::bytes("loading", quiet);
+        let LoadedModel { mut weights, tokenizer, source } = load_model(&path, &LoadOptions::default(), &progress)?;
+        drop(progress);
+        if !quiet {
+            source.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
+        }
+        let own_context = weights.config.max_context;
+        if let Some(wanted) = args.ctx_size {
+            if wanted == 0 || wanted > own_context {
+                let text = format!("--ctx-size = {wanted}: expected 1 to {own_context}, the model's longest sequence");
+                return Err(CliError::usage(text));
+            }
+            weights.config.max_context = wanted;
+        }
+        Ok(Model { path, weights, source, tokenizer, own_context, load: begin.elapsed() })
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.weights.config
+    }
+
+    /// The tokenizer, or an error that says what is missing.
+    pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
+        match &self.tokenizer {
+            Some(source) => Ok(Tokenizer::new(source, self.config().vocab)?),
+            None => {
+                let path = self.path.display();
+                let text = format!("{path}: has no tokenizer; add its tokenizer.json, or give token ids with --ids");
+                Err(CliError::new(Exit::Input, text))
+            }
+        }
+    }
+
+    /// An engine for this model; which one follows from backend and numerics, never silently.
+    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
+        threads(args.threads)?;
+        let backend = args.backend.unwrap_or(match numerics {
+            NumericsArg::Float => Backend::Reference,
+            NumericsArg::Device => DEFAULT_DEVICE_BACKEND,
+        });
+        match (backend, numerics) {
+            (Backend::Reference, _) => Ok(Box::new(ReferenceEngine::new(self.weights.clone(), numerics.numerics())?)),
+            (Backend::Cpu, NumericsArg::Float) => {
+                Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
+            }
+            (backend, _) => Err(not_built(backend)),
+        }
+    }
+}
+
+const DEFAULT_DEVICE_BACKEND: Backend = Backend::Reference;
+
+fn not_built(backend: Backend) -> CliError {
+    let name = format!("{backend:?}").to_lowercase();
+    CliError::new(
+        Exit::Unavailable,
+        format!("--backend {name}: not built into this program; use --backend cpu or reference"),
+    )
+}
+
+/// Number of threads to use.
+pub fn threads(wanted: Option<usize>) -> Result<usize, CliError> {
+    match wanted {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(n @ 1..=1024) => Ok(n),
+        Some(n) => Err(CliError::usage(format!("--threads = {n}: expected 1 to 1024"))),
+    }
+}
+
+/// The model's path: named, from the environment, or the shipped one.
+fn find(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(path) = named {
+        return Ok(path.into());
+    }
+    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    let exe = std::env::current_exe().unwrap_or_default();
+    let near = exe.ancestors().skip(1).flat_map(|dir| [dir.join("models"), dir.join("share/tercet/models")]);
+    let built = [Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")];
+    let mut places = near.chain(built).map(|dir| dir.join(SHIPPED));
+    places.find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+        let text =
+            format!("no model: no --model, no {VARIABLE} and no models/{SHIPPED} near the program; use --model PATH");
+        CliError::new(Exit::Input, text)
+    })
+}
