@@ -10,7 +10,7 @@ mod report;
 mod signals;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use exit::{CliError, Exit};
+use exit::CliError;
 use serde_json::json;
 use std::process::ExitCode;
 
