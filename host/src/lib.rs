@@ -1,9 +1,8 @@
 //! Runs ternary language models: loads them, packs them, and drives the CPU backend.
 //!
+//! * [`load`]: model files of every supported kind.
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
 //! * [`generate`]: sampling, the generation loop, statistics, perplexity.
-//! * [`load`]: models, tokenizers and chat templates from Hugging Face folders and GGUF files.
-//! * [`mmap`]: read-only mapping of files.
 
 pub mod engine;
 pub mod generate;
