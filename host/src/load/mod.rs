@@ -4,6 +4,8 @@
 //! source was. Large dense tables stay views of the mapped file. Nothing a file says can make the
 //! loaders panic, read out of bounds or allocate more than a small multiple of the file's size.
 
+pub mod chat;
+mod clock;
 pub mod dense;
 pub mod error;
 pub mod hf;
