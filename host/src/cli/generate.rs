@@ -4,12 +4,14 @@ use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
 use super::prompt::{Prompt, PromptArgs};
+use super::reply::Reply;
+use super::turns::Turns;
 use super::{Global, output, report, signals};
 use clap::{Args, ValueEnum};
 use host::generate::run::deadline;
-use host::generate::{Control, Finish, Job, Sampler, SamplerSettings, Session, StopGate, Timings, run as generate};
+use host::generate::{Control, Finish, Job, Sampler, SamplerSettings, Session, Timings, run as generate};
 use host::load::Tokenizer;
-use host::load::tokenizer::DecodeStream;
+use host::load::chat::Message;
 use serde_json::{Map, Value, json};
 
 /// Most sequences in one batch; more are run one batch after another.
@@ -55,6 +57,13 @@ pub struct GenerateArgs {
     /// Texts to draw from one prompt, with seeds N, N+1, ...
     #[arg(short, long, value_name = "COUNT", default_value_t = 1, conflicts_with = "prompts_file")]
     batch: usize,
+    /// Put the prompt into a conversation of this form: auto (the model's own), bitnet, chatml, falcon3,
+    /// llama3 or a Jinja file; then only the answer is printed
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Prompt")]
+    chat_template: Option<String>,
+    /// Instructions before the prompt (also -sys)
+    #[arg(long, value_name = "TEXT", requires = "chat_template", help_heading = "Prompt")]
+    system: Option<String>,
     /// Print only the continuation
     #[arg(long, help_heading = "Output")]
     no_display_prompt: bool,
@@ -77,11 +86,9 @@ struct Item<'a> {
     prompt_text: String,
     prompt: Vec<u32>,
     settings: SamplerSettings,
-    text: String,
+    reply: Reply<'a>,
     ids: Vec<u32>,
     finish: Finish,
-    gate: StopGate,
-    stream: Option<DecodeStream<'a>>,
 }
 
 /// Runs the command.
@@ -97,9 +104,14 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
         false => None,
     };
     let mut engine = model.engine(&args.model, args.numerics)?;
-    let ends = match &tokenizer {
-        Some(tokenizer) => tokenizer.stop_ids().to_vec(),
-        None => model.config().eos.clone(),
+    let turns = match (&args.chat_template, &tokenizer) {
+        (Some(name), Some(tokenizer)) => Some(Turns::select(&model, tokenizer, name)?),
+        _ => None,
+    };
+    let ends = match (&turns, &tokenizer) {
+        (Some(turns), Some(tokenizer)) => turns.ends(tokenizer),
+        (None, Some(tokenizer)) => tokenizer.stop_ids().to_vec(),
+        _ => model.config().eos.clone(),
     };
     let (ends, banned) = if args.end.ignore_eos { (Vec::new(), ends) } else { (ends, Vec::new()) };
 
@@ -107,14 +119,15 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     for prompt in &prompts {
         for copy in 0..args.batch.max(1) {
             let seed = settings.seed.wrapping_add(copy as u64);
-            items.push(item(prompt, SamplerSettings { seed, ..settings.clone() }, tokenizer.as_ref(), &args.end.stop)?);
+            let settings = SamplerSettings { seed, ..settings.clone() };
+            items.push(item(args, prompt, settings, tokenizer.as_ref(), turns.as_ref())?);
         }
     }
     let control = Control { cancel: Some(signals::flag()), deadline: deadline(args.end.timeout) };
     let mut timings = Timings::default();
     let many = items.len() > 1;
     for (number, group) in items.chunks_mut(BATCH).enumerate() {
-        let show = Show { format, many, prompt: !args.no_display_prompt, first: number * BATCH };
+        let show = Show { format, many, prompt: !args.no_display_prompt && turns.is_none(), first: number * BATCH };
         let took = run_batch(engine.as_mut(), group, &ends, &banned, limit, control, show)?;
         add(&mut timings, took);
     }
@@ -135,13 +148,19 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
 }
 
 fn item<'a>(
+    args: &GenerateArgs,
     prompt: &Prompt,
     settings: SamplerSettings,
     tokenizer: Option<&'a Tokenizer>,
-    stops: &[String],
+    turns: Option<&Turns>,
 ) -> Result<Item<'a>, CliError> {
     let (prompt_text, prompt) = match (prompt, tokenizer) {
-        (Prompt::Text(text), Some(tokenizer)) => (text.clone(), tokenizer.encode(text, true)?),
+        (Prompt::Text(text), Some(tokenizer)) => {
+            let system = args.system.iter().map(|text| Message::new("system", text));
+            let messages: Vec<Message> = system.chain([Message::new("user", text)]).collect();
+            let tokens = turns.map(|turns| turns.tokens(tokenizer, &messages));
+            (text.clone(), tokens.unwrap_or_else(|| Ok(tokenizer.encode(text, true)?))?)
+        }
         (Prompt::Text(text), None) => (text.clone(), Vec::new()),
         (Prompt::Ids(ids), Some(tokenizer)) => {
             let known = ids.iter().all(|&id| (id as usize) < tokenizer.vocab());
@@ -149,18 +168,8 @@ fn item<'a>(
         }
         (Prompt::Ids(ids), None) => (String::new(), ids.clone()),
     };
-    let stream = tokenizer.map(Tokenizer::stream);
-    let gate = StopGate::new(stops);
-    Ok(Item {
-        prompt_text,
-        prompt,
-        settings,
-        text: String::new(),
-        ids: Vec::new(),
-        finish: Finish::Length,
-        gate,
-        stream,
-    })
+    let reply = Reply::new(tokenizer, &args.end.stop);
+    Ok(Item { prompt_text, prompt, settings, reply, ids: Vec::new(), finish: Finish::Length })
 }
 
 #[derive(Clone, Copy)]
@@ -201,7 +210,7 @@ fn run_batch(
         parts.map(|((session, sampler), prompt)| Job { session, prompt, sampler, limit, ends }).collect();
     let mut failed = None;
     let mut on_token = |index: usize, token: u32| {
-        let shown = items[index].push(token);
+        let shown = items[index].reply.push(token);
         let written = shown.and_then(|text| match (live, show.format) {
             (true, _) => output::write(&text),
             (_, Format::Jsonl) => {
@@ -210,7 +219,7 @@ fn run_batch(
             _ => Ok(()),
         });
         failed = failed.take().or(written.err());
-        failed.is_none() && items[index].gate.hit().is_none()
+        failed.is_none() && items[index].reply.stopped_by().is_none()
     };
     let result = generate(engine, &mut jobs, control, &mut on_token);
     if let Some(error) = failed {
@@ -221,41 +230,16 @@ fn run_batch(
     for (index, (item, outcome)) in items.iter_mut().zip(outcomes).enumerate() {
         item.finish = outcome.finish;
         item.ids = outcome.tokens;
-        let rest = item.finish()?;
+        let rest = item.reply.finish()?;
         if live {
             output::write(&format!("{rest}\n"))?;
         } else if show.format == Format::Text {
             let prompt = if show.prompt { item.prompt_text.as_str() } else { "" };
             let separator = if show.first + index > 0 { format!("{SEPARATOR}\n") } else { String::new() };
-            output::write(&format!("{separator}{prompt}{}\n", item.text))?;
+            output::write(&format!("{separator}{prompt}{}\n", item.reply.text))?;
         }
     }
     Ok(timings)
-}
-
-impl Item<'_> {
-    /// Takes a token; returns the text that may be shown now.
-    fn push(&mut self, token: u32) -> Result<String, CliError> {
-        let piece = match &mut self.stream {
-            Some(stream) => stream.push(token)?.unwrap_or_default(),
-            None => format!("{}{token}", if self.text.is_empty() { "" } else { " " }),
-        };
-        let shown = self.gate.push(&piece);
-        self.text.push_str(&shown);
-        Ok(shown)
-    }
-
-    /// The text that was held back.
-    fn finish(&mut self) -> Result<String, CliError> {
-        let tail = match &mut self.stream {
-            Some(stream) => stream.flush()?.unwrap_or_default(),
-            None => String::new(),
-        };
-        let mut rest = self.gate.push(&tail);
-        rest.push_str(&self.gate.finish());
-        self.text.push_str(&rest);
-        Ok(rest)
-    }
 }
 
 fn add(sum: &mut Timings, part: Timings) {
@@ -272,22 +256,22 @@ fn answer_json(object: &mut Map<String, Value>, items: &[Item<'_>], settings: &S
     object.insert(
         "settings".into(),
         json!({
-            "temp": settings.temperature,
+            "temp": report::rounded(f64::from(settings.temperature), 6),
             "top_k": settings.top_k,
-            "top_p": settings.top_p,
-            "min_p": settings.min_p,
-            "repeat_penalty": settings.repeat_penalty,
+            "top_p": report::rounded(f64::from(settings.top_p), 6),
+            "min_p": report::rounded(f64::from(settings.min_p), 6),
+            "repeat_penalty": report::rounded(f64::from(settings.repeat_penalty), 6),
             "repeat_last_n": settings.repeat_last_n,
         }),
     );
     let one = |item: &Item<'_>| {
         json!({
-            "text": item.text,
+            "text": item.reply.text,
             "ids": item.ids,
             "prompt": item.prompt_text,
             "prompt_ids": item.prompt,
             "finish_reason": item.finish.name(),
-            "stop": item.gate.hit(),
+            "stop": item.reply.stopped_by(),
             "seed": item.settings.seed,
         })
     };

@@ -1,17 +1,25 @@
 //! The command line: one file per command, exit codes in [`exit`].
 
 mod args;
+mod chat;
+mod eval;
 mod exit;
 mod generate;
 mod model;
 mod output;
+mod perplexity;
 mod prompt;
+mod replace;
+mod reply;
 mod report;
+mod scoring;
 mod signals;
+mod turns;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::CliError;
 use serde_json::json;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Version, with the commit where it was known at build time.
@@ -40,6 +48,12 @@ enum Command {
     /// Continue a text
     #[command(visible_alias = "run")]
     Generate(generate::GenerateArgs),
+    /// Hold a conversation
+    Chat(chat::ChatArgs),
+    /// Logits and log-likelihood of a given text
+    Eval(eval::EvalArgs),
+    /// How well the model predicts a text
+    Perplexity(perplexity::PerplexityArgs),
 }
 
 /// Options of all commands.
@@ -53,7 +67,7 @@ pub struct Global {
 
 /// Runs the command line and turns its end into an exit code.
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments: Vec<_> = std::env::args_os().map(spelled_out).collect();
     let as_json = wants_json(&arguments);
     let mut command = Cli::command();
     command = command.after_long_help(exit_codes());
@@ -81,11 +95,19 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
     signals::install()?;
     match cli.command {
         Command::Generate(args) => generate::run(&args, global),
+        Command::Chat(args) => chat::run(&args, global),
+        Command::Eval(args) => eval::run(&args, global),
+        Command::Perplexity(args) => perplexity::run(&args, global),
     }
 }
 
+/// llama.cpp's `-sys` has more letters than a short option may have here.
+fn spelled_out(argument: OsString) -> OsString {
+    if argument == "-sys" { "--system".into() } else { argument }
+}
+
 /// Whether errors should also be JSON on standard output.
-fn wants_json(arguments: &[std::ffi::OsString]) -> bool {
+fn wants_json(arguments: &[OsString]) -> bool {
     let text: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let format = |value: &str| matches!(value, "json" | "jsonl");
     text.iter().any(|argument| *argument == "--json" || argument.strip_prefix("--format=").is_some_and(format))

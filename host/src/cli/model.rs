@@ -19,14 +19,14 @@ pub const VARIABLE: &str = "TERCET_MODEL";
 pub struct Model {
     /// Where it is.
     pub path: PathBuf,
+    /// Whether nobody named one, so that it is the shipped one.
+    pub shipped: bool,
     /// Weights and shape.
     pub weights: ModelWeights,
     /// What the files are.
     pub source: SourceInfo,
     /// Its tokenizer as loaded, with the chat templates.
     pub tokenizer: Option<TokenizerSource>,
-    /// The longest sequence that the model allows; `-c` may have set a shorter one.
-    pub own_context: usize,
     /// Time to load it.
     pub load: Duration,
 }
@@ -35,7 +35,7 @@ impl Model {
     /// Finds and loads the model.
     pub fn open(args: &ModelArgs, quiet: bool) -> Result<Self, CliError> {
         let begin = Instant::now();
-        let path = find(args.model.as_deref())?;
+        let (path, shipped) = find(args.model.as_deref())?;
         let progress = Progress::bytes("loading", quiet);
         let LoadedModel { mut weights, tokenizer, source } = load_model(&path, &LoadOptions::default(), &progress)?;
         drop(progress);
@@ -50,7 +50,7 @@ impl Model {
             }
             weights.config.max_context = wanted;
         }
-        Ok(Model { path, weights, source, tokenizer, own_context, load: begin.elapsed() })
+        Ok(Model { path, shipped, weights, source, tokenizer, load: begin.elapsed() })
     }
 
     /// The shape.
@@ -70,13 +70,15 @@ impl Model {
         }
     }
 
+    /// Whether the plain, single-threaded model would run.
+    pub fn is_reference(args: &ModelArgs, numerics: NumericsArg) -> bool {
+        backend(args, numerics) == Backend::Reference
+    }
+
     /// An engine for this model; which one follows from backend and numerics, never silently.
     pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
         threads(args.threads)?;
-        let backend = args.backend.unwrap_or(match numerics {
-            NumericsArg::Float => Backend::Reference,
-            NumericsArg::Device => DEFAULT_DEVICE_BACKEND,
-        });
+        let backend = backend(args, numerics);
         match (backend, numerics) {
             (Backend::Reference, _) => Ok(Box::new(ReferenceEngine::new(self.weights.clone(), numerics.numerics())?)),
             (Backend::Cpu, NumericsArg::Float) => {
@@ -85,6 +87,14 @@ impl Model {
             (backend, _) => Err(not_built(backend)),
         }
     }
+}
+
+/// The backend that was asked for, or the one that suits the numerics.
+fn backend(args: &ModelArgs, numerics: NumericsArg) -> Backend {
+    args.backend.unwrap_or(match numerics {
+        NumericsArg::Float => Backend::Reference,
+        NumericsArg::Device => DEFAULT_DEVICE_BACKEND,
+    })
 }
 
 const DEFAULT_DEVICE_BACKEND: Backend = Backend::Reference;
@@ -107,20 +117,21 @@ pub fn threads(wanted: Option<usize>) -> Result<usize, CliError> {
 }
 
 /// The model's path: named, from the environment, or the shipped one.
-fn find(named: Option<&Path>) -> Result<PathBuf, CliError> {
+fn find(named: Option<&Path>) -> Result<(PathBuf, bool), CliError> {
     if let Some(path) = named {
-        return Ok(path.into());
+        return Ok((path.into(), false));
     }
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return Ok(path.into());
+        return Ok((path.into(), false));
     }
     let exe = std::env::current_exe().unwrap_or_default();
     let near = exe.ancestors().skip(1).flat_map(|dir| [dir.join("models"), dir.join("share/tercet/models")]);
     let built = [Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")];
     let mut places = near.chain(built).map(|dir| dir.join(SHIPPED));
-    places.find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+    let place = places.find(|place| place.join("config.json").is_file()).ok_or_else(|| {
         let text =
             format!("no model: no --model, no {VARIABLE} and no models/{SHIPPED} near the program; use --model PATH");
         CliError::new(Exit::Input, text)
-    })
+    })?;
+    Ok((place, true))
 }
