@@ -8,6 +8,7 @@ pub mod chat;
 mod clock;
 pub mod dense;
 pub mod error;
+pub mod gguf;
 pub mod hf;
 pub mod json;
 mod meter;
@@ -19,7 +20,7 @@ pub use error::LoadError;
 pub use meter::{NoProgress, Progress};
 pub use tokenizer::{Tokenizer, TokenizerSource};
 
-use crate::mmap::{FileError, MappedFile};
+use crate::mmap::MappedFile;
 use spec::model::ModelWeights;
 use std::{
     fs,
@@ -102,6 +103,6 @@ const EXPECTED: &str = "a folder with config.json and safetensors files, or a GG
 pub fn load_model(path: &Path, options: &LoadOptions, progress: &dyn Progress) -> Result<LoadedModel, LoadError> {
     match detect(path)? {
         ModelKind::HuggingFace => hf::load(path, options, progress),
-        ModelKind::Gguf => Err(FileError::Empty { path: path.into() }.into()),
+        ModelKind::Gguf => gguf::load(path, options, progress),
     }
 }
