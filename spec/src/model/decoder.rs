@@ -48,6 +48,7 @@ pub struct Sequence {
     len: usize,
     float: Vec<FloatCache>,
     device: Vec<DeviceCache>,
+    tie_margins: Vec<f32>,
 }
 
 impl Sequence {
@@ -61,9 +62,23 @@ impl Sequence {
         self.len == 0
     }
 
+    /// In `float` numerics, the smallest [`linear::tie_margin`] of each token: tells the tokens
+    /// whose logits two correct implementations must agree on from those that hang on a rounding tie.
+    pub fn tie_margins(&self) -> &[f32] {
+        &self.tie_margins
+    }
+
+    fn note_tie_margins(&mut self, first: usize, inputs: &[Vec<f32>]) {
+        self.tie_margins.resize(first + inputs.len(), 0.5);
+        for (margin, x) in self.tie_margins[first..].iter_mut().zip(inputs) {
+            *margin = margin.min(linear::tie_margin(x));
+        }
+    }
+
     /// Forgets the tokens from `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        self.tie_margins.truncate(len);
         for cache in &mut self.float {
             cache.keys.truncate(len);
             cache.values.truncate(len);
@@ -132,7 +147,12 @@ impl Decoder {
     /// An empty sequence.
     pub fn new_sequence(&self) -> Sequence {
         let layers = self.weights.layers.len();
-        Sequence { len: 0, float: vec![FloatCache::default(); layers], device: vec![DeviceCache::default(); layers] }
+        Sequence {
+            len: 0,
+            float: vec![FloatCache::default(); layers],
+            device: vec![DeviceCache::default(); layers],
+            tie_margins: Vec::new(),
+        }
     }
 
     /// Appends tokens to a sequence and returns the logits after each: `[tokens][vocab]`. Many
@@ -149,7 +169,7 @@ impl Decoder {
             };
             self.add(&mut x, &attended);
             let fed = match self.numerics {
-                Numerics::Float => self.float_ffn(layer, &x),
+                Numerics::Float => self.float_ffn(layer, &x, sequence, positions.start),
                 Numerics::Device => self.device_ffn(layer, &x),
             };
             self.add(&mut x, &fed);
@@ -212,6 +232,7 @@ impl Decoder {
     fn float_attention(&self, index: usize, x: &[Vec<f32>], sequence: &mut Sequence, first: usize) -> Vec<Vec<f32>> {
         let (layer, c) = (&self.weights.layers[index], self.config());
         let normed: Vec<_> = x.iter().map(|x| norm::float(x, &layer.attn_norm, c.rms_eps)).collect();
+        sequence.note_tie_margins(first, &normed);
         let mut q = linear::float(&layer.q, c.act_quant, &normed);
         let mut k = linear::float(&layer.k, c.act_quant, &normed);
         let v = linear::float(&layer.v, c.act_quant, &normed);
@@ -228,12 +249,14 @@ impl Decoder {
                 None => out,
             });
         }
+        sequence.note_tie_margins(first, &mixed);
         linear::float(&layer.o, c.act_quant, &mixed)
     }
 
-    fn float_ffn(&self, index: usize, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    fn float_ffn(&self, index: usize, x: &[Vec<f32>], sequence: &mut Sequence, first: usize) -> Vec<Vec<f32>> {
         let (layer, c) = (&self.weights.layers[index], self.config());
         let normed: Vec<_> = x.iter().map(|x| norm::float(x, &layer.ffn_norm, c.rms_eps)).collect();
+        sequence.note_tie_margins(first, &normed);
         let gate = linear::float(&layer.gate, c.act_quant, &normed);
         let up = linear::float(&layer.up, c.act_quant, &normed);
         let gated: Vec<_> = gate.iter().zip(&up).map(|(gate, up)| ffn::float(c.activation, gate, up)).collect();
@@ -241,6 +264,7 @@ impl Decoder {
             Some(weight) => gated.iter().map(|x| norm::float(x, weight, c.rms_eps)).collect(),
             None => gated,
         };
+        sequence.note_tie_margins(first, &gated);
         linear::float(&layer.down, c.act_quant, &gated)
     }
 

@@ -99,6 +99,13 @@ pub fn float(linear: &Linear, act_quant: ActQuant, inputs: &[Vec<f32>]) -> Vec<V
     outputs
 }
 
+/// How far the nearest element of `x` is from a rounding tie of its int8 code, in units of a code.
+/// Two correct implementations in binary32 may differ by a whole code below about 1e-4.
+pub fn tie_margin(x: &[f32]) -> f32 {
+    let scale = 127.0 / x.iter().fold(1e-5f32, |max, x| max.max(x.abs()));
+    x.iter().map(|x| ((x * scale).abs().fract() - 0.5).abs()).fold(0.5, f32::min)
+}
+
 /// BitNet's activation quantisation: `scale = 127 / max(|x|, 1e-5)`; codes and `1 / scale`.
 fn float_codes(x: &[f32]) -> (Vec<i8>, f64) {
     let scale = 127.0 / x.iter().fold(1e-5f32, |max, x| max.max(x.abs()));
