@@ -1,12 +1,17 @@
 //! The command line: one file per command, exit codes in [`exit`].
 
 mod args;
+mod bench;
 mod chat;
+mod completions;
 mod eval;
 mod exit;
 mod generate;
+mod inspect;
 mod model;
 mod output;
+mod pack;
+mod packed;
 mod perplexity;
 mod prompt;
 mod replace;
@@ -54,6 +59,14 @@ enum Command {
     Eval(eval::EvalArgs),
     /// How well the model predicts a text
     Perplexity(perplexity::PerplexityArgs),
+    /// Make one packed image of a model
+    Pack(pack::PackArgs),
+    /// Show what a model file holds
+    Inspect(inspect::InspectArgs),
+    /// Measure prefill and decode speed
+    Bench(bench::BenchArgs),
+    /// Print a script that completes commands in a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Options of all commands.
@@ -98,6 +111,10 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Chat(args) => chat::run(&args, global),
         Command::Eval(args) => eval::run(&args, global),
         Command::Perplexity(args) => perplexity::run(&args, global),
+        Command::Pack(args) => pack::run(&args, global),
+        Command::Inspect(args) => inspect::run(&args, global),
+        Command::Bench(args) => bench::run(&args, global),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::args::{Backend, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
+use super::packed;
 use host::engine::{Engine, ReferenceEngine};
+use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
 use spec::model::{ModelConfig, ModelWeights};
 use std::path::{Path, PathBuf};
@@ -23,8 +25,12 @@ pub struct Model {
     pub shipped: bool,
     /// Weights and shape.
     pub weights: ModelWeights,
-    /// What the files are.
-    pub source: SourceInfo,
+    /// Kind of file and weights, for people.
+    pub format: String,
+    /// Files that hold the weights, with their sizes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// Things that are odd but not wrong.
+    pub warnings: Vec<String>,
     /// Its tokenizer as loaded, with the chat templates.
     pub tokenizer: Option<TokenizerSource>,
     /// Time to load it.
@@ -32,25 +38,61 @@ pub struct Model {
 }
 
 impl Model {
-    /// Finds and loads the model.
+    /// Finds and loads the model, and sets the context length.
     pub fn open(args: &ModelArgs, quiet: bool) -> Result<Self, CliError> {
-        let begin = Instant::now();
         let (path, shipped) = find(args.model.as_deref())?;
-        let progress = Progress::bytes("loading", quiet);
-        let LoadedModel { mut weights, tokenizer, source } = load_model(&path, &LoadOptions::default(), &progress)?;
-        drop(progress);
+        let mut model = Model { shipped, ..Model::load(&path, quiet)? };
         if !quiet {
-            source.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
+            model.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
         }
-        let own_context = weights.config.max_context;
+        let longest = model.weights.config.max_context;
         if let Some(wanted) = args.ctx_size {
-            if wanted == 0 || wanted > own_context {
-                let text = format!("--ctx-size = {wanted}: expected 1 to {own_context}, the model's longest sequence");
+            if wanted == 0 || wanted > longest {
+                let text = format!("--ctx-size = {wanted}: expected 1 to {longest}, the model's longest sequence");
                 return Err(CliError::usage(text));
             }
-            weights.config.max_context = wanted;
+            model.weights.config.max_context = wanted;
         }
-        Ok(Model { path, shipped, weights, source, tokenizer, load: begin.elapsed() })
+        Ok(model)
+    }
+
+    /// Loads a model of any kind.
+    pub fn load(path: &Path, quiet: bool) -> Result<Self, CliError> {
+        let begin = Instant::now();
+        if is_image(path) {
+            let image = open_image(path)?;
+            return Ok(Model {
+                path: path.into(),
+                shipped: false,
+                tokenizer: packed::tokenizer_of(path, &image.extras),
+                format: format!("packed image {}", image.summary.hash),
+                files: vec![(path.into(), image.summary.bytes)],
+                warnings: Vec::new(),
+                weights: image.weights,
+                load: begin.elapsed(),
+            });
+        }
+        let progress = Progress::bytes("loading", quiet);
+        let LoadedModel { weights, tokenizer, source } = load_model(path, &LoadOptions::default(), &progress)?;
+        let SourceInfo { format, files, warnings, .. } = source;
+        Ok(Model {
+            path: path.into(),
+            shipped: false,
+            weights,
+            format,
+            files,
+            warnings,
+            tokenizer,
+            load: begin.elapsed(),
+        })
+    }
+
+    /// Number of parameters in matrices: trits and table entries.
+    pub fn parameters(&self) -> u64 {
+        let c = self.config();
+        let block = 2 * c.hidden * c.q_dim() + 2 * c.hidden * c.kv_dim() + 3 * c.hidden * c.ffn;
+        let tables = 1 + usize::from(self.weights.head.is_some());
+        (c.layers * block + tables * c.vocab * c.hidden) as u64
     }
 
     /// The shape.
@@ -117,7 +159,7 @@ pub fn threads(wanted: Option<usize>) -> Result<usize, CliError> {
 }
 
 /// The model's path: named, from the environment, or the shipped one.
-fn find(named: Option<&Path>) -> Result<(PathBuf, bool), CliError> {
+pub fn find(named: Option<&Path>) -> Result<(PathBuf, bool), CliError> {
     if let Some(path) = named {
         return Ok((path.into(), false));
     }

@@ -6,7 +6,7 @@ use super::generate::SEPARATOR;
 use super::model::{Model, threads};
 use super::output::Progress;
 use super::prompt::read_text;
-use super::{Global, output, report, scoring};
+use super::{Global, output, packed, report, scoring};
 use clap::{Args, ValueEnum};
 use host::engine::Engine;
 use host::generate::score::{Score, Window, document_windows, halved_windows};
@@ -109,7 +109,7 @@ fn engines(model: &Model, args: &ModelArgs, numerics: NumericsArg) -> Result<Vec
 
 fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &str) -> Result<Vec<Window>, CliError> {
     let context = model.config().max_context;
-    let bos = tokenizer.bos().filter(|bos| tokenizer.encode("a", true).is_ok_and(|ids| ids.first() == Some(bos)));
+    let bos = tokenizer.bos().filter(|_| packed::starts_with_bos(tokenizer));
     let mut windows = Vec::new();
     let mut found = 0;
     if args.per_document {

@@ -40,7 +40,7 @@ pub fn model_json(model: &Model) -> Value {
     json!({
         "path": model.path.display().to_string(),
         "family": model.config().name,
-        "format": model.source.format,
+        "format": model.format,
         "context": model.config().max_context,
     })
 }

@@ -167,6 +167,7 @@ fn multiply(scale: &mut Scale, factor: f32) {
         Scale::Row(values) | Scale::Group { values, .. } | Scale::Shard { values, .. } => {
             values.iter_mut().for_each(|value| *value *= factor);
         }
+        Scale::Device(device) => device.row.iter_mut().for_each(|value| *value *= factor),
     }
 }
 
