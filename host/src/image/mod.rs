@@ -22,7 +22,7 @@ pub use extras::{ImageExtras, Origin, OriginFile};
 pub use inspect::{Inspection, inspect};
 pub use read::{LoadedImage, decode_image, is_image, open_image};
 #[doc(hidden)]
-pub use seal::reseal;
+pub use seal::{decode_hostile, reseal};
 pub use write::{Progress, pack, write_image};
 
 use spec::format::image::Digest;

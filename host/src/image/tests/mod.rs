@@ -1,6 +1,7 @@
 //! Packing and opening, whole files.
 
 mod damage;
+mod documented;
 mod models;
 mod round_trip;
 mod targets;

@@ -62,6 +62,15 @@ pub fn extras() -> ImageExtras {
     ImageExtras { tokenizer: Some(tokenizer), origin: Some(origin) }
 }
 
+/// The same with token ids below `vocab`.
+pub fn extras_within(vocab: u32) -> ImageExtras {
+    let mut extras = extras();
+    if let Some(tokenizer) = &mut extras.tokenizer {
+        tokenizer.stop.retain(|&id| id < vocab);
+    }
+    extras
+}
+
 /// The bytes of an image.
 pub fn packed(weights: &ModelWeights, extras: &ImageExtras) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
