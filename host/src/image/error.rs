@@ -12,7 +12,7 @@ pub enum ContentError {
     /// Header, section table, checksums or codes.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A JSON or text section.
+    /// A JSON section.
     #[error("section {section}: {problem}; pack the model again")]
     Text {
         /// Name of the section.

@@ -1,7 +1,8 @@
 //! What a packed image holds, for people and as JSON.
 
 use super::config_json::config_to_value;
-use super::{ImageIoError, LoadedImage, SourceInfo, TokenizerMeta, open_image};
+use super::{ImageIoError, LoadedImage, Origin, open_image};
+use crate::load::TokenizerSource;
 use rayon::prelude::*;
 use serde::Serialize;
 use spec::format::image::{Element, Section, header::VERSION};
@@ -36,12 +37,8 @@ pub struct Inspection {
     pub memory: Memory,
     /// The tokenizer, if it is inside.
     pub tokenizer: Option<TokenizerReport>,
-    /// Bytes of the chat template, if it is inside.
-    pub chat_template_bytes: Option<usize>,
-    /// Special tokens.
-    pub special_tokens: Option<TokenizerMeta>,
     /// What the image was packed from.
-    pub source: Option<SourceInfo>,
+    pub origin: Option<Origin>,
     /// All sections in file order.
     pub sections: Vec<SectionReport>,
 }
@@ -106,6 +103,12 @@ pub struct TokenizerReport {
     pub bytes: usize,
     /// Entries of its vocabulary, if it has one of the known forms.
     pub entries: Option<usize>,
+    /// Names of the chat templates.
+    pub chat_templates: Vec<String>,
+    /// Token that begins a text.
+    pub bos: Option<u32>,
+    /// Tokens that end a generation.
+    pub stop: Vec<u32>,
 }
 
 /// One section.
@@ -163,10 +166,8 @@ impl Inspection {
                 max_context: c.max_context,
             },
             parts,
-            tokenizer: extras.tokenizer_json.as_ref().map(|json| TokenizerReport::of(json)),
-            chat_template_bytes: extras.chat_template.as_ref().map(String::len),
-            special_tokens: extras.meta.clone(),
-            source: extras.source.clone(),
+            tokenizer: extras.tokenizer.as_ref().map(TokenizerReport::of),
+            origin: extras.origin.clone(),
             sections: header.sections.iter().map(SectionReport::of).collect(),
         }
     }
@@ -179,7 +180,7 @@ fn part_of(section: &Section) -> &'static str {
     let name = section.name.as_str();
     let inner = name.split('.').nth(2).unwrap_or("");
     match (section.element, name.split('.').next().unwrap_or(""), inner) {
-        (Element::Json | Element::Text, ..) => "texts",
+        (Element::Json, ..) => "texts",
         (_, "embed", _) => "embedding",
         (_, "head", _) => "head",
         (_, _, "q" | "k" | "v" | "o") => "attention",
@@ -244,14 +245,20 @@ fn zeros(matrix: &TritMatrix) -> u64 {
 }
 
 impl TokenizerReport {
-    fn of(json: &[u8]) -> Self {
-        let parsed: Option<serde_json::Value> = serde_json::from_slice(json).ok();
+    fn of(source: &TokenizerSource) -> Self {
+        let parsed: Option<serde_json::Value> = serde_json::from_slice(&source.json).ok();
         let entries = parsed.as_ref().and_then(|json| match &json["model"]["vocab"] {
             serde_json::Value::Object(map) => Some(map.len()),
             serde_json::Value::Array(list) => Some(list.len()),
             _ => None,
         });
-        TokenizerReport { bytes: json.len(), entries }
+        TokenizerReport {
+            bytes: source.json.len(),
+            entries,
+            chat_templates: source.templates.iter().map(|(name, _)| name.clone()).collect(),
+            bos: source.bos,
+            stop: source.stop.clone(),
+        }
     }
 }
 
@@ -309,20 +316,19 @@ impl fmt::Display for Inspection {
             tokens => format!("{mib} MiB: {tokens}"),
         });
         line("context in", fits.join(", "))?;
-        line(
-            "tokenizer",
-            match &self.tokenizer {
-                None => "none".into(),
-                Some(TokenizerReport { bytes, entries: Some(entries) }) => {
-                    format!("{entries} entries, {}", size(*bytes as u64))
-                }
-                Some(TokenizerReport { bytes, .. }) => size(*bytes as u64),
-            },
-        )?;
-        line("chat template", self.chat_template_bytes.map_or("none".into(), |bytes| size(bytes as u64)))?;
-        if let Some(source) = &self.source {
-            let files: Vec<String> = source.files.iter().map(|file| file.name.escape_debug().to_string()).collect();
-            line("packed from", format!("{}: {}", source.family.escape_debug(), files.join(", ")))?;
+        match &self.tokenizer {
+            None => line("tokenizer", "none".into())?,
+            Some(tokenizer) => {
+                let entries = tokenizer.entries.map_or(String::new(), |entries| format!("{entries} entries, "));
+                line("tokenizer", format!("{entries}{}", size(tokenizer.bytes as u64)))?;
+                let names = tokenizer.chat_templates.join(", ").escape_debug().to_string();
+                line("chat templates", if names.is_empty() { "none".into() } else { names })?;
+                line("stop tokens", format!("{:?}", tokenizer.stop))?;
+            }
+        }
+        if let Some(origin) = &self.origin {
+            let files: Vec<String> = origin.files.iter().map(|file| file.name.escape_debug().to_string()).collect();
+            line("packed from", format!("{}: {}", origin.format.escape_debug(), files.join(", ")))?;
         }
         if f.alternate() {
             writeln!(f, "\n{:>12} {:>12} {:>8} section", "offset", "bytes", "crc32c")?;

@@ -1,7 +1,8 @@
 //! The packed model image on disk: written to a temporary name and renamed, mapped and checked as a
 //! whole when it is opened. The bytes are described in [`spec::format::image`].
 //!
-//! * [`write_image`] packs weights, tokenizer and chat template; the same input gives the same bytes.
+//! * [`pack`] and [`write_image`] pack weights, tokenizer and chat templates; the same input gives the
+//!   same bytes.
 //! * [`open_image`] maps a file and returns the weights without copying the codes.
 //! * [`inspect`] says what a file holds; opening or inspecting a file verifies all of it.
 
@@ -17,12 +18,12 @@ mod write;
 mod tests;
 
 pub use error::{ContentError, ImageIoError};
-pub use extras::{ImageExtras, SourceFile, SourceInfo, TokenizerMeta};
+pub use extras::{ImageExtras, Origin, OriginFile};
 pub use inspect::{Inspection, inspect};
 pub use read::{LoadedImage, decode_image, is_image, open_image};
 #[doc(hidden)]
-pub use seal::reseal;
-pub use write::write_image;
+pub use seal::{decode_hostile, reseal};
+pub use write::{Progress, pack, write_image};
 
 use spec::format::image::Digest;
 

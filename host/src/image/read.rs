@@ -2,7 +2,6 @@
 //! the weights point into the mapping.
 
 use super::config_json::config_from_json;
-use super::extras::from_json;
 use super::{ContentError, ImageExtras, ImageIoError, ImageSummary};
 use crate::mmap::MappedFile;
 use rayon::prelude::*;
@@ -31,7 +30,7 @@ pub struct LoadedImage {
 /// replacing it by a rename, as [`super::write_image`] does, is safe.
 pub fn open_image(path: &Path) -> Result<LoadedImage, ImageIoError> {
     let file = MappedFile::open(path)?;
-    let image = decode_image(file.bytes());
+    let image = decode_image(file.bytes(), path);
     file.check_unchanged()?;
     image.map_err(|problem| ImageIoError::Content { path: path.into(), problem })
 }
@@ -44,8 +43,9 @@ pub fn is_image(path: &Path) -> bool {
     regular && { read }().is_ok() && &start == spec::format::image::header::MAGIC
 }
 
-/// Verifies the bytes of an image and returns the model that lies in them.
-pub fn decode_image(file: Bytes) -> Result<LoadedImage, ContentError> {
+/// Verifies the bytes of an image and returns the model that lies in them. `path` is what messages
+/// about its tokenizer will name.
+pub fn decode_image(file: Bytes, path: &Path) -> Result<LoadedImage, ContentError> {
     let header = ImageHeader::parse(&file)?;
     // Sections are handed out one by one: a few of them hold nearly all bytes.
     let checked: Vec<_> =
@@ -57,7 +57,7 @@ pub fn decode_image(file: Bytes) -> Result<LoadedImage, ContentError> {
     let vocab = config.vocab;
     let weights = assemble(config, &header, &file)?;
     weights.validate()?;
-    let extras = extras(vocab, text)?;
+    let extras = ImageExtras::read(vocab, path, text)?;
     Ok(LoadedImage { weights, extras, summary: ImageSummary::new(&header), header })
 }
 
@@ -82,33 +82,4 @@ fn view(section: &Section, file: &Bytes) -> Result<Bytes, ImageError> {
 
 fn find(header: &ImageHeader, file: &Bytes, name: &str) -> Result<Option<Bytes>, ContentError> {
     Ok(header.section(name).map(|section| view(section, file)).transpose()?)
-}
-
-fn extras(
-    vocab: usize,
-    text: impl Fn(&'static str) -> Result<Option<Bytes>, ContentError>,
-) -> Result<ImageExtras, ContentError> {
-    let utf8 = |section: &'static str, bytes: &Bytes| match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(error) => Err(ContentError::Text { section, problem: format!("not UTF-8: {error}") }),
-    };
-    let wrong = |section| move |problem| ContentError::Text { section, problem };
-    let mut extras = ImageExtras { tokenizer_json: text(layout::TOKENIZER)?, ..Default::default() };
-    if let Some(json) = &extras.tokenizer_json {
-        std::str::from_utf8(json).map_err(|error| wrong(layout::TOKENIZER)(format!("not UTF-8: {error}")))?;
-    }
-    if let Some(bytes) = text(layout::TOKENIZER_META)? {
-        let meta: super::TokenizerMeta = from_json(layout::TOKENIZER_META, &bytes)?;
-        meta.check(vocab).map_err(wrong(layout::TOKENIZER_META))?;
-        extras.meta = Some(meta);
-    }
-    if let Some(bytes) = text(layout::CHAT_TEMPLATE)? {
-        extras.chat_template = Some(utf8(layout::CHAT_TEMPLATE, &bytes)?);
-    }
-    if let Some(bytes) = text(layout::SOURCE)? {
-        let source: super::SourceInfo = from_json(layout::SOURCE, &bytes)?;
-        source.check().map_err(wrong(layout::SOURCE))?;
-        extras.source = Some(source);
-    }
-    Ok(extras)
 }

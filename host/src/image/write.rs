@@ -2,12 +2,12 @@
 //! all of it is on the disk.
 
 use super::config_json::config_to_json;
-use super::extras::to_json;
-use super::{ContentError, ImageExtras, ImageIoError, ImageSummary};
-use spec::Bytes;
-use spec::format::image::layout::{self, MAX_PLANES};
-use spec::format::image::{Element, ImageError, ImageHeader, Section, Source, Tensor, describe};
+use super::{ContentError, ImageExtras, ImageIoError, ImageSummary, Origin};
+use crate::load::LoadedModel;
+use spec::format::image::layout::{CONFIG, MAX_PLANES};
+use spec::format::image::{ImageError, ImageHeader, Section, Source, Tensor, describe};
 use spec::model::ModelWeights;
+use std::borrow::Cow;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
@@ -19,6 +19,13 @@ const BUFFER: usize = 1 << 20;
 
 /// Called with the bytes written and the bytes in all; `Break` stops the packing.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
+
+/// Packs a model that was loaded from somewhere else, naming and hashing the files it came from.
+pub fn pack(model: &LoadedModel, path: &Path, progress: Progress) -> Result<ImageSummary, ImageIoError> {
+    let origin = Some(Origin::of(&model.source)?);
+    let extras = ImageExtras { tokenizer: model.tokenizer.clone(), origin };
+    write_image(&model.weights, &extras, path, progress)
+}
 
 /// Packs a model into the file `path`, which is replaced if it exists. Needs memory for a model's
 /// scales but not for a second copy of its codes. On any error nothing is left behind and an older
@@ -40,7 +47,9 @@ pub(super) fn write_through<W: Write + Seek>(
     progress: Progress,
     layer: impl FnOnce(File) -> W,
 ) -> Result<ImageSummary, ImageIoError> {
-    let texts = texts(weights, extras).map_err(ImageIoError::Model)?;
+    let config = config_to_json(&weights.config).map_err(ImageIoError::Model)?;
+    let mut texts = vec![(CONFIG, Cow::Owned(config))];
+    texts.extend(extras.texts(weights.config.vocab).map_err(ImageIoError::Model)?);
     let tensors = tensors(weights, &texts).map_err(ImageIoError::Model)?;
     let sections = tensors.iter().map(|tensor| tensor.section.clone()).collect();
     let mut header = ImageHeader::place(sections).map_err(|error| ImageIoError::Model(error.into()))?;
@@ -90,39 +99,8 @@ fn target(path: &Path) -> Result<(PathBuf, PathBuf), ImageIoError> {
     Ok((target, folder))
 }
 
-struct Text {
-    name: &'static str,
-    element: Element,
-    bytes: Bytes,
-}
-
-/// The sections before the weights.
-fn texts(weights: &ModelWeights, extras: &ImageExtras) -> Result<Vec<Text>, ContentError> {
-    let ImageExtras { tokenizer_json, meta, chat_template, source } = extras;
-    let wrong = |section| move |problem| ContentError::Text { section, problem };
-    let mut found = vec![(layout::CONFIG, Bytes::from(config_to_json(&weights.config)?))];
-    if let Some(json) = tokenizer_json {
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
-            .map_err(|error| wrong(layout::TOKENIZER)(format!("not JSON: {error}")))?;
-        found.push((layout::TOKENIZER, json.clone()));
-    }
-    if let Some(meta) = meta {
-        meta.check(weights.config.vocab).map_err(wrong(layout::TOKENIZER_META))?;
-        found.push((layout::TOKENIZER_META, to_json(layout::TOKENIZER_META, meta)?.into()));
-    }
-    if let Some(template) = chat_template.as_ref().filter(|template| !template.is_empty()) {
-        found.push((layout::CHAT_TEMPLATE, template.clone().into_bytes().into()));
-    }
-    if let Some(source) = source {
-        source.check().map_err(wrong(layout::SOURCE))?;
-        found.push((layout::SOURCE, to_json(layout::SOURCE, source)?.into()));
-    }
-    let element = |name| layout::TEXTS.iter().find(|(text, _)| *text == name).map_or(Element::Text, |(_, e)| *e);
-    Ok(found.into_iter().map(|(name, bytes)| Text { name, element: element(name), bytes }).collect())
-}
-
 /// All sections in file order.
-fn tensors<'a>(weights: &'a ModelWeights, texts: &'a [Text]) -> Result<Vec<Tensor<'a>>, ContentError> {
+fn tensors<'a>(weights: &'a ModelWeights, texts: &'a [(&str, Cow<[u8]>)]) -> Result<Vec<Tensor<'a>>, ContentError> {
     weights.validate()?;
     for (index, layer) in weights.layers.iter().enumerate() {
         for linear in [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down] {
@@ -140,11 +118,10 @@ fn tensors<'a>(weights: &'a ModelWeights, texts: &'a [Text]) -> Result<Vec<Tenso
             }
         }
     }
-    let text = |text: &'a Text| Tensor {
-        section: Section::text(text.name, text.element, text.bytes.len()),
-        source: Source::Bytes(&text.bytes),
-    };
-    Ok(texts.iter().map(text).chain(describe(weights)).collect())
+    let text = texts
+        .iter()
+        .map(|(name, bytes)| Tensor { section: Section::json(name, bytes.len()), source: Source::Bytes(bytes) });
+    Ok(text.chain(describe(weights)).collect())
 }
 
 enum Stop {

@@ -42,11 +42,11 @@ pub fn assemble(config: ModelConfig, header: &ImageHeader, file: &Bytes) -> Resu
 fn check_order(header: &ImageHeader, weights: &ModelWeights) -> Result<(), ImageError> {
     let mut found = header.sections.iter();
     let mut next = found.next();
-    for (name, element) in TEXTS {
-        if next.is_some_and(|section| section.name == name && section.element == element) {
+    for name in TEXTS {
+        if next.is_some_and(|section| section.name == name && section.element == Element::Json) {
             next = found.next();
         } else if name == CONFIG {
-            return Err(ImageError::Section { expected: format!("{name} ({})", element.name()), found: named(next) });
+            return Err(ImageError::Section { expected: format!("{name} (json)"), found: named(next) });
         }
     }
     for tensor in describe(weights) {

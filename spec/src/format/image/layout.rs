@@ -3,9 +3,8 @@
 //!
 //! ```text
 //! config                                json   always first
-//! tokenizer                             json   these four are optional
-//! tokenizer_meta                        json
-//! chat_template                         text
+//! tokenizer, tokenizer_meta             json   both or neither; the next two are optional, too
+//! chat_templates                        json
 //! source                                json
 //! embed.codes, embed.scales             code121 [vocab, hidden], f32 [vocab]
 //! layers.L.attn_norm                    f32 [hidden]
@@ -39,18 +38,12 @@ pub const CONFIG: &str = "config";
 pub const TOKENIZER: &str = "tokenizer";
 /// Section of the special tokens.
 pub const TOKENIZER_META: &str = "tokenizer_meta";
-/// Section of the chat template.
-pub const CHAT_TEMPLATE: &str = "chat_template";
+/// Section of the chat templates.
+pub const CHAT_TEMPLATES: &str = "chat_templates";
 /// Section that says what the image was packed from.
 pub const SOURCE: &str = "source";
-/// The sections before the weights, in order; all but the first are optional.
-pub const TEXTS: [(&str, Element); 5] = [
-    (CONFIG, Element::Json),
-    (TOKENIZER, Element::Json),
-    (TOKENIZER_META, Element::Json),
-    (CHAT_TEMPLATE, Element::Text),
-    (SOURCE, Element::Json),
-];
+/// The JSON sections before the weights, in order; all but the first are optional.
+pub const TEXTS: [&str; 5] = [CONFIG, TOKENIZER, TOKENIZER_META, CHAT_TEMPLATES, SOURCE];
 /// Most planes of a linear layer.
 pub const MAX_PLANES: usize = 8;
 

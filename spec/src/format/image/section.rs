@@ -23,45 +23,35 @@ pub const ENTRY_BYTES: usize = 128;
 pub const MAX_NAME: usize = 64;
 /// Largest dimension.
 pub const MAX_SECTION_DIM: usize = 1 << 24;
-/// Longest JSON or text section.
-pub const MAX_TEXT_BYTES: u64 = 1 << 26;
+/// Longest JSON section.
+pub const MAX_JSON_BYTES: u64 = 1 << 26;
 
 /// What the bytes of a section are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
-    /// A JSON object in UTF-8.
+    /// JSON in UTF-8, without dimensions.
     Json = 1,
-    /// Text in UTF-8.
-    Text = 2,
     /// IEEE binary32.
-    F32 = 3,
+    F32 = 2,
     /// Unsigned bytes.
-    U8 = 4,
+    U8 = 3,
     /// Integers in [-121, 121], two's complement ([`crate::format::planes`]).
-    Code121 = 5,
+    Code121 = 4,
     /// [`crate::format::trit5`].
-    Trit5 = 6,
+    Trit5 = 5,
     /// [`crate::format::sherry`].
-    Sherry = 7,
+    Sherry = 6,
 }
 
 impl Element {
     /// All kinds.
-    pub const ALL: [Element; 7] = [
-        Element::Json,
-        Element::Text,
-        Element::F32,
-        Element::U8,
-        Element::Code121,
-        Element::Trit5,
-        Element::Sherry,
-    ];
+    pub const ALL: [Element; 6] =
+        [Element::Json, Element::F32, Element::U8, Element::Code121, Element::Trit5, Element::Sherry];
 
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
         match self {
             Element::Json => "json",
-            Element::Text => "text",
             Element::F32 => "f32",
             Element::U8 => "u8",
             Element::Code121 => "code121",
@@ -87,14 +77,9 @@ impl Element {
         }
     }
 
-    /// Whether sections of this kind are text of any length, without dimensions.
-    pub const fn is_text(self) -> bool {
-        matches!(self, Element::Json | Element::Text)
-    }
-
     /// Bytes of an array of this shape, or `None` if it cannot have this shape.
     pub fn bytes(self, dims: &[usize]) -> Option<u64> {
-        if self.is_text() || dims.is_empty() || dims.len() > 4 {
+        if self == Element::Json || dims.is_empty() || dims.len() > 4 {
             return None;
         }
         if dims.iter().any(|dim| !(1..=MAX_SECTION_DIM).contains(dim)) {
@@ -132,7 +117,7 @@ pub struct Section {
     pub name: String,
     /// What the bytes are.
     pub element: Element,
-    /// Shape; empty for text.
+    /// Shape; empty for JSON.
     pub dims: Vec<usize>,
     /// Columns that share a multiplier; 0 for everything else.
     pub group: usize,
@@ -145,9 +130,10 @@ pub struct Section {
 }
 
 impl Section {
-    /// JSON or text of `length` bytes, not yet placed.
-    pub fn text(name: &str, element: Element, length: usize) -> Self {
-        Section { name: name.into(), element, dims: vec![], group: 0, offset: 0, length: length as u64, crc32c: 0 }
+    /// JSON of `length` bytes, not yet placed.
+    pub fn json(name: &str, length: usize) -> Self {
+        let (name, length) = (name.into(), length as u64);
+        Section { name, element: Element::Json, dims: vec![], group: 0, offset: 0, length, crc32c: 0 }
     }
 
     /// An array, not yet placed. A shape that it cannot have gives length 0, which no image may hold.
@@ -179,12 +165,12 @@ impl Section {
         let entry = |field, expected: String, found: String| {
             Err(ImageError::Entry { section: self.name.clone(), field, expected, found })
         };
-        if self.element.is_text() {
+        if self.element == Element::Json {
             if !self.dims.is_empty() {
                 return entry("shape", "none".into(), format!("{:?}", self.dims));
             }
-            if !(1..=MAX_TEXT_BYTES).contains(&self.length) {
-                return entry("length", format!("1 to {MAX_TEXT_BYTES}"), self.length.to_string());
+            if !(1..=MAX_JSON_BYTES).contains(&self.length) {
+                return entry("length", format!("1 to {MAX_JSON_BYTES}"), self.length.to_string());
             }
         } else {
             let Some(expected) = self.element.bytes(&self.dims) else {
@@ -228,7 +214,7 @@ impl Section {
             Err(ImageError::Entry { section: name.escape_debug().to_string(), field, expected: expected.into(), found })
         };
         let Some(element) = Element::from_code(entry[84]) else {
-            return fault("element", "1 to 7", entry[84].to_string());
+            return fault("element", "1 to 6", entry[84].to_string());
         };
         let rank = usize::from(entry[85]);
         if rank > 4 {
