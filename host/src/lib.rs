@@ -1,8 +1,12 @@
 //! Runs ternary language models: loads them, packs them, and drives the CPU backend.
 //!
 //! * [`load`]: model files of every supported kind.
+//! * [`image`]: the packed image, our own model file.
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
+//! * [`generate`]: sampling, the generation loop, statistics, perplexity.
 
 pub mod engine;
+pub mod generate;
+pub mod image;
 pub mod load;
 pub mod mmap;

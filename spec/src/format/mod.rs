@@ -3,6 +3,7 @@
 //! Lane 0 is in the low bits, byte 0 comes first, everything is little endian.
 
 pub mod code3;
+pub mod image;
 pub mod matrix;
 pub mod planes;
 pub mod scale;
@@ -13,7 +14,7 @@ pub mod trit5;
 use thiserror::Error;
 
 /// Bytes or numbers that a format does not allow.
-#[derive(Debug, Error, PartialEq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum FormatError {
     /// A packed matrix has another size than its shape says.
     #[error("{rows} x {cols} weights in {encoding} take {expected} bytes, found {found}")]

@@ -32,6 +32,9 @@ pub enum Scale {
         /// Scales, block row after block row.
         values: Vec<f32>,
     },
+    /// The accelerator's own form, as packed images hold group scales: brought into it once, the
+    /// same bits ever after.
+    Device(DeviceScale),
 }
 
 /// Largest group multiplier of [`DeviceScale`].
@@ -55,6 +58,7 @@ impl Scale {
             Scale::Tensor(_) | Scale::Row(_) => cols,
             Scale::Group { size, .. } => *size,
             Scale::Shard { col_blocks, .. } => cols / col_blocks,
+            Scale::Device(device) => device.group,
         }
     }
 
@@ -65,6 +69,7 @@ impl Scale {
             Scale::Row(values) => values[row],
             Scale::Group { size, values } => values[row * cols.div_ceil(*size) + group],
             Scale::Shard { row_blocks, col_blocks, values } => values[row / (rows / row_blocks) * col_blocks + group],
+            Scale::Device(device) => device.row[row] * device.multiplier(row, group, cols) as f32,
         }
     }
 
@@ -91,6 +96,10 @@ impl Scale {
                 }
                 ("per shard", row_blocks * col_blocks, values.as_slice())
             }
+            Scale::Device(device) => {
+                device.check_groups(rows, cols)?;
+                ("per row", rows, device.row.as_slice())
+            }
         };
         if values.len() != expected {
             return Err(FormatError::ScaleCount { kind, expected, found: values.len() });
@@ -104,6 +113,10 @@ impl Scale {
     /// The accelerator's form. A row with several scales gets `row = max / 255` and multipliers
     /// `round_half_even(scale / row)`, a relative error of at most 1/510 of the row's largest scale.
     pub fn to_device(&self, rows: usize, cols: usize) -> DeviceScale {
+        if let Scale::Device(device) = self {
+            let row = device.row.iter().map(|&scale| flush(scale)).collect();
+            return DeviceScale { row, ..device.clone() };
+        }
         let group = self.group(cols);
         let groups = cols.div_ceil(group);
         let scales = |row| (0..groups).map(move |g| self.at(row, g, rows, cols));
@@ -127,7 +140,34 @@ fn flush(value: f32) -> f32 {
     crate::numerics::f32ops::flush(value)
 }
 
+impl From<DeviceScale> for Scale {
+    /// The plainest kind whose [`Scale::to_device`] gives `device` again.
+    fn from(device: DeviceScale) -> Self {
+        if !device.multipliers.is_empty() {
+            return Scale::Device(device);
+        }
+        match device.row.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|scale| scale.to_bits() == first.to_bits()) => Scale::Tensor(*first),
+            _ => Scale::Row(device.row),
+        }
+    }
+}
+
 impl DeviceScale {
+    /// Checks the group size and the number of multipliers.
+    fn check_groups(&self, rows: usize, cols: usize) -> Result<(), FormatError> {
+        if self.group == 0 || self.group > cols || self.multipliers.is_empty() && self.group != cols {
+            let kind = "columns in a group, all of them without multipliers";
+            return Err(FormatError::ScaleCount { kind, expected: cols, found: self.group });
+        }
+        let expected = rows.saturating_mul(cols.div_ceil(self.group));
+        if !self.multipliers.is_empty() && self.multipliers.len() != expected {
+            let found = self.multipliers.len();
+            return Err(FormatError::ScaleCount { kind: "group multipliers", expected, found });
+        }
+        Ok(())
+    }
+
     /// The multiplier of group `group` of row `row`.
     pub fn multiplier(&self, row: usize, group: usize, cols: usize) -> i32 {
         match self.multipliers.as_slice() {
@@ -178,6 +218,49 @@ mod tests {
                 let want = mixed.at(row, g, 2, 4);
                 assert!((back - want).abs() <= device.row[row] * 0.5001, "{back} {want}");
             }
+        }
+    }
+
+    #[test]
+    fn the_device_form_is_a_fixed_point() {
+        let kinds = [
+            Scale::Tensor(0.25),
+            Scale::Tensor(f32::MIN_POSITIVE / 4.0),
+            Scale::Row(vec![0.5, 0.5]),
+            Scale::Row(vec![0.0, -0.0]),
+            Scale::Row(vec![0.5, 0.75]),
+            Scale::Group { size: 4, values: vec![0.1, 0.3, 0.0, 0.5] },
+            Scale::Group { size: 4, values: vec![1e-40, 3e-40, 0.0, 0.0] },
+            Scale::Shard { row_blocks: 2, col_blocks: 3, values: vec![1., 2., 3., 4., 5., 6.] },
+        ];
+        for kind in kinds {
+            let device = kind.to_device(2, 6);
+            let again = Scale::from(device.clone());
+            again.validate(2, 6).unwrap();
+            let bits = |scale: &DeviceScale| scale.row.iter().map(|s| s.to_bits()).collect::<Vec<_>>();
+            assert_eq!(again.to_device(2, 6), device, "{kind:?}");
+            assert_eq!(bits(&again.to_device(2, 6)), bits(&device), "{kind:?}");
+            for (row, group) in [(0, 0), (1, again.group(6) / 6)] {
+                assert_eq!(again.at(row, group, 2, 6), device.row[row] * device.multiplier(row, group, 6) as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn device_scales_are_checked() {
+        let good = DeviceScale { group: 4, row: vec![1.0, 2.0], multipliers: vec![1, 2, 3, 255] };
+        Scale::Device(good.clone()).validate(2, 6).unwrap();
+        let bad = [
+            DeviceScale { group: 0, ..good.clone() },
+            DeviceScale { group: 7, ..good.clone() },
+            DeviceScale { multipliers: vec![], ..good.clone() },
+            DeviceScale { multipliers: vec![1; 3], ..good.clone() },
+            DeviceScale { row: vec![1.0], ..good.clone() },
+            DeviceScale { row: vec![1.0, f32::NAN], ..good.clone() },
+            DeviceScale { row: vec![1.0, -1.0], ..good },
+        ];
+        for scale in bad {
+            assert!(Scale::Device(scale.clone()).validate(2, 6).is_err(), "{scale:?}");
         }
     }
 }

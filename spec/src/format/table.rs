@@ -91,6 +91,9 @@ pub fn f16_to_f32(half: u16) -> f32 {
     f32::from_bits(sign | magnitude)
 }
 
+/// Codes that are checked together.
+const BLOCK: usize = 4096;
+
 /// A table in the accelerator's form: integers in [-121, 121] (five trit planes,
 /// [`super::planes`]) with one scale per row.
 ///
@@ -114,8 +117,13 @@ impl CodedMatrix {
         if scales.len() != rows {
             return Err(FormatError::ScaleCount { kind: "per row", expected: rows, found: scales.len() });
         }
-        if let Some(at) = codes.iter().position(|&c| (c as i8).unsigned_abs() > MAX_CODE as u8) {
-            return Err(FormatError::IllegalCode { byte: codes[at], row: at / cols, at: at % cols });
+        let illegal = |code: u8| (code as i8).unsigned_abs() > MAX_CODE as u8;
+        for (block, bytes) in codes.chunks(BLOCK).enumerate() {
+            // Without an early exit inside a block the compiler compares whole vectors at once.
+            if bytes.iter().fold(false, |any, &code| any | illegal(code)) {
+                let at = block * BLOCK + bytes.iter().position(|&code| illegal(code)).unwrap_or(0);
+                return Err(FormatError::IllegalCode { byte: codes[at], row: at / cols, at: at % cols });
+            }
         }
         if let Some(index) = scales.iter().position(|s| !s.is_finite() || *s < 0.0) {
             return Err(FormatError::BadScale { index, value: scales[index] });

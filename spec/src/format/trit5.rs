@@ -73,8 +73,9 @@ pub fn unpack_row(row: &[u8], out: &mut [i8]) {
 /// Index of the first byte that no row of `cols` trits may hold: an illegal code, or padding that
 /// is not zero.
 pub fn first_illegal(row: &[u8], cols: usize) -> Option<usize> {
-    if let Some(at) = row.iter().position(|&byte| byte >= CODES) {
-        return Some(at);
+    // Without an early exit the compiler compares whole vectors at once.
+    if row.iter().fold(false, |illegal, &byte| illegal | (byte >= CODES)) {
+        return row.iter().position(|&byte| byte >= CODES);
     }
     let used = cols % TRITS_PER_BYTE;
     let last = row.len().checked_sub(1)?;
