@@ -117,6 +117,30 @@ pub fn products(
                     }
                 }
             },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => unsafe {
+                match multipliers {
+                    None => super::avx2::block(isa == Isa::AvxVnni, bytes, acts, sums),
+                    Some(multipliers) => {
+                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
+                        scalar::unpack_block(bytes, code, panel);
+                        super::avx2::grouped(panel, multipliers, acts, sums);
+                    }
+                }
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => unsafe {
+                match multipliers {
+                    None => super::neon::block(isa == Isa::NeonDot, bytes, acts, sums),
+                    Some(multipliers) => {
+                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
+                        scalar::unpack_block(bytes, code, panel);
+                        super::neon::grouped(panel, multipliers, acts, sums);
+                    }
+                }
+            },
             _ => {
                 let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
                 scalar::unpack_block(bytes, code, panel);

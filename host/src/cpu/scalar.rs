@@ -24,13 +24,15 @@ pub fn trit(packed: &[u8], shape: Shape, row: usize, col: usize) -> i8 {
 pub fn unpack_block(block: &[u8], code: Code, panel: &mut [u8]) {
     let groups = block.chunks_exact(code.group_bytes());
     for (group, panel) in groups.zip(panel.chunks_exact_mut(code.group_slots() * VECTOR)) {
-        for lane in 0..VECTOR {
-            if code == Code::Two {
-                for slot in 0..4 {
-                    panel[slot * VECTOR + lane] = group[lane] >> (2 * slot) & 3;
+        if code == Code::Two {
+            for (slot, out) in panel.chunks_exact_mut(VECTOR).enumerate() {
+                for (u, byte) in out.iter_mut().zip(group) {
+                    *u = byte >> (2 * slot) & 3;
                 }
-                continue;
             }
+            continue;
+        }
+        for lane in 0..VECTOR {
             let places = code.group_slots() / 8;
             for (c, &byte) in split(std::array::from_fn(|v| group[v * VECTOR + lane])).iter().enumerate() {
                 for place in 0..places {
