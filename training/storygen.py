@@ -101,10 +101,7 @@ def polish(text):
     text = re.sub(r" {2,}", " ", text)
     text = re.sub(r" ([.,!?])", r"\1", text)
     text = re.sub(r"\b([Aa]) (?=[aeio]|u(?!ni|se))", r"\1n ", text)
-    text = re.sub(r'(^|\n|[.!?] |[.!?]" |(?<=[\s])"|^")([a-z])', lambda m: m[1] + m[2].upper(), text)
-    # what follows a quotation that ended in ? or ! goes on in small letters: "Why?" asked Tom
-    text = re.sub(r'([?!]") (Asked|Said|Cried|Laughed|Shouted|Whispered|Called|He|She)(?= (?:[A-Z]|said|asked|cried|shouted|laughed|called|whispered|the |his |her ))',
-                  lambda m: f"{m[1]} {m[2].lower()}", text)
+    text = re.sub(r'((?:^|\n|[.!?] )"?|(?<=[^,]\s)")([a-z])', lambda m: m[1] + m[2].upper(), text)
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
@@ -118,12 +115,20 @@ def main():
     parser.add_argument("--templates", type=Path, default=Path(__file__).resolve().parent / "plots.txt")
     parser.add_argument("--stories", type=int, default=40000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="training stories")
+    parser.add_argument("--valid", type=Path, help="where to put the first stories, held out")
+    parser.add_argument("--valid-stories", type=int, default=150)
     args = parser.parse_args()
+    if not args.templates.is_file():
+        sys.exit(f"no templates at {args.templates}")
     lists, plots = read_templates(args.templates)
     rng = random.Random(args.seed)
     stories = list(dict.fromkeys(write_story(rng, lists, plots) for _ in range(args.stories)))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for path in filter(None, (args.out, args.valid)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if args.valid:
+        write_documents(args.valid, stories[:args.valid_stories])
+        stories = stories[args.valid_stories:]
     write_documents(args.out, stories)
     print(f"{len(stories)} stories from {len(plots)} plots, {sum(map(len, stories))} characters")
 

@@ -5,11 +5,11 @@
   train.py --data DIR --run DIR --resume           go on from RUN/last.pt
   train.py ... --init MODEL_DIR --first-stage NAME take the weights of a bf16 export and start later
 
-A recipe (recipe.json) is a list of stages, each with a number of steps, a learning rate at its start and end
-(linear between, after `warmup` steps), weight decay, dropout, and `mix`: how often each text part is
-drawn.  The recipe is read again at --resume, so the stages still to come may be changed; what was
-really run is in RUN/log.jsonl.  Data depend only on the seed, the step number and the rank, so a
-resumed run sees what an uninterrupted one would have seen.
+A recipe (recipe.json) is a list of stages, each with a number of steps, a learning rate at its start
+and end (linear between, after `warmup` steps), weight decay, dropout, a batch of `rows` sequences of
+`context` tokens, and `mix`: how often each text part is drawn.  The recipe is read again at --resume,
+so the stages still to come may be changed; what was really run is in RUN/log.jsonl.  Data depend only
+on the seed, the step number and the rank, so a resumed run sees what an uninterrupted one would have.
 
 Everything counts steps, never the clock: the processes may be stopped (SIGSTOP) and continued at
 will; their ids are in RUN/pids.  SIGTERM or Ctrl-C saves a checkpoint and ends the run.
@@ -35,7 +35,7 @@ import torch.multiprocessing as multiprocessing
 
 from model import EOT, BitLinear, Config, Model
 
-STAGE_KEYS = {"name", "steps", "lr_start", "lr_end", "warmup", "weight_decay", "dropout", "mix"}
+STAGE_KEYS = {"name", "steps", "rows", "context", "lr_start", "lr_end", "warmup", "weight_decay", "dropout", "mix"}
 
 
 # ---------------------------------------------------------------- data
@@ -155,7 +155,6 @@ def worker(rank, args, shared, barrier):
     recipe = read_recipe(args.recipe)
     stages = recipe["stages"]
     total_steps = sum(s["steps"] for s in stages)
-    rows, length = recipe["batch_rows"] // args.ranks, recipe["context"]
     parts = {n: Part(args.data / f"{n}.npz") for n in {n for s in stages for n in s["mix"]} if (args.data / f"{n}.npz").is_file()}
     validation = {p.stem: Part(p).tokens for p in sorted(args.data.glob("valid_*.npz"))}
 
@@ -204,7 +203,7 @@ def worker(rank, args, shared, barrier):
         ternary=model.ternary_weights(), parameters=sum(p.numel() for p in parameters),
         tokens={n: len(p.tokens) for n, p in parts.items()})
     current = compiled = None
-    loss_sum, began, cpu_began, since = 0.0, time.time(), time.process_time(), step
+    loss_sum, tokens, began, cpu_began, since = 0.0, 0, time.time(), time.process_time(), step
     model.train()
     while step < total_steps:
         stage, rate = stage_at(stages, step)
@@ -213,6 +212,8 @@ def worker(rank, args, shared, barrier):
             if missing:
                 raise SystemExit(f"stage {stage['name']!r} wants parts {missing}, not in {args.data}")
             current, model.dropout = stage, stage["dropout"]
+            rows, length = stage["rows"] // args.ranks, stage["context"]
+            torch._dynamo.reset()
             compiled = torch.compile(model.loss, dynamic=False) if args.compile else model.loss
             log(event="stage", step=step, name=stage["name"])
         for group in optimizer.param_groups:
@@ -240,13 +241,13 @@ def worker(rank, args, shared, barrier):
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
         loss_sum += loss.item()
+        tokens += stage["rows"] * length
         step += 1
 
         if step % args.log_every == 0:
-            tokens = (step - since) * rows * args.ranks * length
             log(step=step, stage=stage["name"], loss=loss_sum / (step - since), lr=rate, norm=norm,
                 tokens_s=round(tokens / (time.time() - began)), tokens_cpu_s=round(tokens / args.ranks / (time.process_time() - cpu_began)))
-            loss_sum, began, cpu_began, since = 0.0, time.time(), time.process_time(), step
+            loss_sum, tokens, began, cpu_began, since = 0.0, 0, time.time(), time.process_time(), step
         if rank == 0 and step % args.valid_every == 0:
             validate(limit=12)
         if stopping or step % args.save_every == 0:
@@ -280,8 +281,8 @@ def main():
     recipe = read_recipe(args.recipe)
     if not args.data.is_dir():
         sys.exit(f"no data folder {args.data}: run prepare.py and tokenizer.py first")
-    if args.ranks < 1 or recipe["batch_rows"] % args.ranks:
-        sys.exit(f"--ranks must divide the recipe's batch_rows ({recipe['batch_rows']})")
+    if args.ranks < 1 or any(stage["rows"] % args.ranks for stage in recipe["stages"]):
+        sys.exit("--ranks must divide the rows of every stage in the recipe")
     if bool(args.init) != bool(args.first_stage):
         sys.exit("--init and --first-stage belong together")
     if args.resume and not (args.run / "last.pt").is_file():

@@ -1,2 +1,36 @@
-//! x
-fn main() {}
+//! `cargo xtask`: everything about the project that is not the product. Each external command is
+//! printed before it runs.
+#![forbid(unsafe_code)]
+
+mod check;
+mod run;
+mod tools;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and tools of the Tercet repository")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install the pinned tools that are missing, then run every check: format, clippy, tests,
+    /// generated files, documentation. This is what CI runs.
+    Test,
+    /// Install the pinned tools that are missing (Verilator and what it needs).
+    Tools,
+    /// Only format and clippy.
+    Lint,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().verb {
+        Verb::Test => check::everything(),
+        Verb::Tools => tools::install(),
+        Verb::Lint => check::lint(),
+    }
+}

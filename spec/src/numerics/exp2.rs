@@ -42,8 +42,8 @@ impl Exp2Table {
         let index = (distance >> STEP_BITS & ((1 << INDEX_BITS) - 1)) as usize;
         let along = (distance & ((1 << STEP_BITS) - 1)) as i32;
         let drop = self.0[index] - self.0[index + 1];
-        let mantissa = self.0[index] - (drop * along + (1 << (STEP_BITS - 1)) >> STEP_BITS);
-        (mantissa + (1 << whole) >> (whole + 1)).min(MAX_WEIGHT)
+        let mantissa = self.0[index] - ((drop * along + (1 << (STEP_BITS - 1))) >> STEP_BITS);
+        ((mantissa + (1 << whole)) >> (whole + 1)).min(MAX_WEIGHT)
     }
 }
 

@@ -45,7 +45,7 @@ impl SigmoidTable {
             let index = (magnitude >> STEP_BITS) as usize;
             let along = magnitude & ((1 << STEP_BITS) - 1);
             let rise = self.0[index + 1] - self.0[index];
-            self.0[index] + (rise * along + (1 << (STEP_BITS - 1)) >> STEP_BITS)
+            self.0[index] + ((rise * along + (1 << (STEP_BITS - 1))) >> STEP_BITS)
         };
         if x.is_sign_negative() { ONE - positive } else { positive }
     }

@@ -1,0 +1,174 @@
+//! The seam between text generation and the machine that computes logits. The CPU backend, the
+//! simulated accelerator and a board all answer to [`Engine`], with identical bits.
+
+use spec::model::decoder::{Decoder, ForwardError, Sequence};
+use spec::model::{ModelConfig, ModelWeights, Numerics, weights::WeightsError};
+use thiserror::Error;
+
+/// Names a sequence of an engine: its keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequenceId(pub usize);
+
+/// Which logits a step should return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// None: the tokens only extend the sequence.
+    Nothing,
+    /// Those after the last token: `[vocab]`.
+    Last,
+    /// Those after every token: `[tokens, vocab]`.
+    All,
+}
+
+/// Tokens to append to one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Its next tokens: many for a prefill, one for a decode step.
+    pub tokens: &'a [u32],
+    /// Logits to return.
+    pub want: Want,
+}
+
+/// Why an engine could not serve a request.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The request itself is at fault; the sequences are unchanged.
+    #[error(transparent)]
+    Request(#[from] ForwardError),
+    /// The model's weights do not fit its configuration.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A sequence that was never made, was freed, or is named twice in a batch.
+    #[error("sequence {0} is not one of this engine's, or is named twice in a batch")]
+    Sequence(usize),
+    /// Memory for weights, keys or values could not be had.
+    #[error("{bytes} bytes for {what} could not be allocated; use a smaller context (-c) or model")]
+    Memory {
+        /// What the memory is for.
+        what: &'static str,
+        /// Bytes asked for.
+        bytes: usize,
+    },
+}
+
+/// A machine that holds one model and computes its logits.
+pub trait Engine: Send {
+    /// The model's shape.
+    fn config(&self) -> &ModelConfig;
+
+    /// What computes, for people and `--json`: backend, instruction set, threads.
+    fn describe(&self) -> String;
+
+    /// A new, empty sequence.
+    fn new_sequence(&mut self) -> Result<SequenceId, EngineError>;
+
+    /// Forgets a sequence and frees its memory. Unknown sequences are ignored.
+    fn free_sequence(&mut self, sequence: SequenceId);
+
+    /// Tokens in a sequence; 0 for an unknown one.
+    fn len(&self, sequence: SequenceId) -> usize;
+
+    /// Forgets the tokens of a sequence from `len` on.
+    fn truncate(&mut self, sequence: SequenceId, len: usize);
+
+    /// One pass over several independent sequences, each named once. Returns the wanted logits of
+    /// each step, row after row (empty for [`Want::Nothing`]). An error changes no sequence.
+    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError>;
+}
+
+/// The plain reference decoder behind [`Engine`]: slow, for checks and for `--numerics float`.
+pub struct ReferenceEngine {
+    decoder: Decoder,
+    numerics: Numerics,
+    sequences: Vec<Option<Sequence>>,
+}
+
+impl ReferenceEngine {
+    /// Checks the weights and prepares them.
+    pub fn new(weights: ModelWeights, numerics: Numerics) -> Result<Self, EngineError> {
+        Ok(ReferenceEngine { decoder: Decoder::new(weights, numerics)?, numerics, sequences: Vec::new() })
+    }
+
+    fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
+        self.sequences.get(id.0)?.as_ref()
+    }
+}
+
+impl Engine for ReferenceEngine {
+    fn config(&self) -> &ModelConfig {
+        self.decoder.config()
+    }
+
+    fn describe(&self) -> String {
+        let numerics = match self.numerics {
+            Numerics::Float => "float",
+            Numerics::Device => "device",
+        };
+        format!("reference model, {numerics} numerics, 1 thread")
+    }
+
+    fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
+        let sequence = Some(self.decoder.new_sequence());
+        match self.sequences.iter().position(Option::is_none) {
+            Some(free) => {
+                self.sequences[free] = sequence;
+                Ok(SequenceId(free))
+            }
+            None => {
+                self.sequences.push(sequence);
+                Ok(SequenceId(self.sequences.len() - 1))
+            }
+        }
+    }
+
+    fn free_sequence(&mut self, id: SequenceId) {
+        if let Some(slot) = self.sequences.get_mut(id.0) {
+            *slot = None;
+        }
+    }
+
+    fn len(&self, id: SequenceId) -> usize {
+        self.sequence(id).map_or(0, Sequence::len)
+    }
+
+    fn truncate(&mut self, id: SequenceId, len: usize) {
+        if let Some(Some(sequence)) = self.sequences.get_mut(id.0) {
+            sequence.truncate(len);
+        }
+    }
+
+    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let config = self.decoder.config();
+        for (index, step) in steps.iter().enumerate() {
+            let twice = steps[..index].iter().any(|other| other.sequence == step.sequence);
+            let sequence = self.sequence(step.sequence).filter(|_| !twice);
+            let sequence = sequence.ok_or(EngineError::Sequence(step.sequence.0))?;
+            check_request(config, sequence.len(), step.tokens)?;
+        }
+        let mut all = Vec::with_capacity(steps.len());
+        for step in steps {
+            let slot = self.sequences.get_mut(step.sequence.0).and_then(Option::as_mut);
+            let sequence = slot.ok_or(EngineError::Sequence(step.sequence.0))?;
+            let mut logits = self.decoder.forward(sequence, step.tokens)?;
+            all.push(match step.want {
+                Want::Nothing => Vec::new(),
+                Want::Last => logits.pop().unwrap_or_default(),
+                Want::All => logits.concat(),
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Checks that tokens are in the vocabulary and fit the context after `past` others.
+pub fn check_request(config: &ModelConfig, past: usize, tokens: &[u32]) -> Result<(), ForwardError> {
+    if let Some(&token) = tokens.iter().find(|&&token| token as usize >= config.vocab) {
+        return Err(ForwardError::Token { token, vocab: config.vocab });
+    }
+    if tokens.len() > config.max_context.saturating_sub(past) {
+        return Err(ForwardError::Context { tokens: tokens.len(), past, max: config.max_context });
+    }
+    Ok(())
+}
