@@ -19,9 +19,12 @@ pub mod isa;
 pub mod layout;
 pub mod matmul;
 pub mod pack;
+pub mod pool;
 pub mod scalar;
+pub mod shared;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod vector;
 
 pub use isa::Isa;
