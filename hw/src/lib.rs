@@ -8,5 +8,6 @@
 //! * [`output`]: writing a design to disk.
 #![forbid(unsafe_code)]
 
+pub mod blocks;
 pub mod ir;
 pub mod width;

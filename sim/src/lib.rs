@@ -8,8 +8,11 @@
 //! * [`mutate`]: planted bugs that the benches must catch.
 #![deny(unsafe_code)]
 
+pub mod bench;
+pub mod blocks;
 pub mod compile;
 pub mod ffi;
+pub mod mutate;
 pub mod rng;
 pub mod toolchain;
 
@@ -71,4 +74,7 @@ pub enum SimError {
     /// The generator refused.
     #[error(transparent)]
     Ir(#[from] hw::ir::IrError),
+    /// A bench found a difference.
+    #[error("{0}")]
+    Bench(#[from] bench::BenchError),
 }

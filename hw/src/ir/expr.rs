@@ -1,6 +1,7 @@
 //! Typed expressions: every node knows its width and sign, and refuses operands that do not fit.
 
 use super::error::ExprError;
+use std::borrow::Borrow;
 use std::rc::Rc;
 
 /// Width and sign of a value. Signed values are two's complement.
@@ -115,8 +116,8 @@ pub fn zero(ty: Ty) -> Expr {
 }
 
 /// All parts in one unsigned word; the first part holds the highest bits, as in Verilog.
-pub fn cat<'a>(parts: impl IntoIterator<Item = &'a Expr>) -> Expr {
-    let parts: Vec<Expr> = parts.into_iter().cloned().collect();
+pub fn cat<E: Borrow<Expr>>(parts: impl IntoIterator<Item = E>) -> Expr {
+    let parts: Vec<Expr> = parts.into_iter().map(|part| part.borrow().clone()).collect();
     if let Some(first_bad) = parts.iter().find(|p| p.error().is_some()) {
         return first_bad.clone();
     }

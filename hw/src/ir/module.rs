@@ -46,8 +46,20 @@ impl RamStyle {
     }
 }
 
-/// Outputs of an instance by port name.
-pub type Outputs = HashMap<String, Expr>;
+/// Outputs of an instance.
+#[derive(Debug)]
+pub struct Outputs {
+    of: String,
+    ports: HashMap<String, Expr>,
+}
+
+impl Outputs {
+    /// The wire at an output port.
+    pub fn get(&self, port: &str) -> Expr {
+        let missing = || bad(format!("output of {}", self.of), "one of its outputs".into(), format!("`{port}`"));
+        self.ports.get(port).cloned().unwrap_or_else(missing)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) enum Item {
@@ -389,7 +401,7 @@ impl Module {
                 self.fail(IrError::NoSuchPort { module: module.clone(), instance, of, port: port.to_string() });
             }
         }
-        let (mut connections, mut outputs) = (Vec::new(), Outputs::new());
+        let (mut connections, mut outputs) = (Vec::new(), HashMap::new());
         for port in &of.ports {
             let given = inputs.iter().find(|(n, _)| *n == port.name).map(|(_, e)| (*e).clone());
             let value = match (port.dir, given) {
@@ -416,13 +428,13 @@ impl Module {
             connections.push((port.name.clone(), value));
         }
         self.items.push(Item::Instance { name, of: of.name.clone(), connections });
-        outputs
+        Outputs { of: of.name.clone(), ports: outputs }
     }
 
     /// Says that these values are not used, so that lint stays quiet about them.
-    pub fn unused<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a Expr>) {
+    pub fn unused(&mut self, name: &str, values: &[Expr]) {
         let mut parts = vec![lit(0, 1)];
-        parts.extend(values.into_iter().cloned());
+        parts.extend_from_slice(values);
         let all = cat(&parts).all();
         self.wire(&format!("unused_{name}"), &all);
     }
