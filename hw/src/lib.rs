@@ -9,5 +9,8 @@
 #![forbid(unsafe_code)]
 
 pub mod blocks;
+pub mod explain;
 pub mod ir;
+pub mod output;
+pub mod preset;
 pub mod width;

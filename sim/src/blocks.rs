@@ -132,8 +132,7 @@ impl Block for unpack5::Unpack5 {
         cover.count("legal", !broken);
         let mut trits: Vec<i8> = bytes.iter().flat_map(|b| trit5::DECODE[*b as usize]).collect();
         trits.resize(trits.len().next_multiple_of(3), 0);
-        let codes: Vec<u64> =
-            trits.chunks(3).map(|t| u64::from(code3::encode3([t[0], t[1], t[2]]))).collect();
+        let codes: Vec<u64> = trits.chunks(3).map(|t| u64::from(code3::encode3([t[0], t[1], t[2]]))).collect();
         let padding = u64::from(code3::ZERO);
         cover.count("filled_up", !codes.len().is_multiple_of(self.codes as usize));
         Packet {
@@ -263,7 +262,7 @@ impl Block for TlmmCase {
                 let codes: Vec<u8> = (0..rows * tables)
                     .map(|_| match (mode, extreme) {
                         (true, _) => rng.below(32) as u8,
-                        (false, true) => 0, // all -1: the largest sum
+                        (false, true) => 0,                    // all -1: the largest sum
                         (false, false) => rng.below(32) as u8, // illegal codes count as zero
                     })
                     .collect();
@@ -278,9 +277,10 @@ impl Block for TlmmCase {
             }
         }
         let width = e.psum().acc;
-        let out = sums.chunks(rows * tokens).enumerate().map(|(word, sums)| {
-            vec![pack(width, sums.iter().map(|s| *s as u64)), vec![u32::from(word + 1 == words)]]
-        });
+        let out = sums
+            .chunks(rows * tokens)
+            .enumerate()
+            .map(|(word, sums)| vec![pack(width, sums.iter().map(|s| *s as u64)), vec![u32::from(word + 1 == words)]]);
         Packet {
             outputs: vec![("sum", out.collect())],
             inputs: vec![

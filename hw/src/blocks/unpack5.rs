@@ -58,6 +58,11 @@ impl Unpack5 {
     /// Cycles from the beat that completes an output to that output: digits, gearbox, skid.
     pub const LATENCY: u32 = 1 + Gearbox::LATENCY + Skid::LATENCY;
 
+    /// Slots of the gearbox.
+    pub fn slots(&self) -> u32 {
+        self.gearbox().slots()
+    }
+
     fn gearbox(&self) -> Gearbox {
         Gearbox { element: 2, inputs: 5 * self.bytes, outputs: 3 * self.codes, fill: 1 }
     }

@@ -38,7 +38,8 @@ impl Module {
 
     /// The whole text around a body.
     pub(crate) fn text_of(&self, body: &str) -> String {
-        let header: String = self.header.iter().map(|l| format!("//{}{l}\n", if l.is_empty() { "" } else { " " })).collect();
+        let header: String =
+            self.header.iter().map(|l| format!("//{}{l}\n", if l.is_empty() { "" } else { " " })).collect();
         format!("{header}`default_nettype none\nmodule {}{body}`default_nettype wire\n", self.name)
     }
 
@@ -66,10 +67,16 @@ impl Module {
             }
             Item::Rom { name, ty, index, values } => {
                 printer.set_stem(name);
-                let mut out = format!("{INDENT}reg {}{}{name};\n{INDENT}always @* begin\n", sign(ty.signed), range(ty.width));
+                let mut out =
+                    format!("{INDENT}reg {}{}{name};\n{INDENT}always @* begin\n", sign(ty.signed), range(ty.width));
                 let _ = writeln!(out, "{INDENT}{INDENT}case ({})", printer.top(index));
                 for (at, value) in values.iter().enumerate() {
-                    let _ = writeln!(out, "{INDENT}{INDENT}{INDENT}{}'d{at}: {name} = {}'h{value:x};", index.width(), ty.width);
+                    let _ = writeln!(
+                        out,
+                        "{INDENT}{INDENT}{INDENT}{}'d{at}: {name} = {}'h{value:x};",
+                        index.width(),
+                        ty.width
+                    );
                 }
                 if index.width() >= 64 || (values.len() as u64) < 1 << index.width() {
                     let _ = writeln!(out, "{INDENT}{INDENT}{INDENT}default: {name} = {}'h0;", ty.width);
@@ -82,8 +89,10 @@ impl Module {
             }
             Item::Instance { name, of, connections } => {
                 printer.set_stem(name);
-                let list: Vec<String> =
-                    connections.iter().map(|(port, e)| format!("{INDENT}{INDENT}.{port}({})", printer.top(e))).collect();
+                let list: Vec<String> = connections
+                    .iter()
+                    .map(|(port, e)| format!("{INDENT}{INDENT}.{port}({})", printer.top(e)))
+                    .collect();
                 format!("{INDENT}{}{of} {name} (\n{}\n{INDENT});\n", self.attribute_of(name), list.join(",\n"))
             }
         }
@@ -115,7 +124,8 @@ impl Module {
             let (enable, index) = (printer.top(&write.enable), printer.top(&write.index));
             let store = format!("{}[{index}] <= {};", write.memory, printer.top(&write.data));
             let _ = writeln!(out, "\n{INDENT}always @(posedge clk_i) begin");
-            let _ = writeln!(out, "{INDENT}{INDENT}if ({enable}) begin\n{}{store}\n{INDENT}{INDENT}end", INDENT.repeat(3));
+            let _ =
+                writeln!(out, "{INDENT}{INDENT}if ({enable}) begin\n{}{store}\n{INDENT}{INDENT}end", INDENT.repeat(3));
             let _ = writeln!(out, "{INDENT}end");
         }
         out

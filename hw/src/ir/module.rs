@@ -370,9 +370,7 @@ impl Module {
     /// A word of a memory, without a clock. Registered by the caller it is a synchronous read.
     pub fn read(&mut self, memory: &Expr, index: &Expr) -> Expr {
         match self.memory_of(memory, index) {
-            Some((name, width)) if index.error().is_none() => {
-                Expr::make(Op::Word(name, index.clone()), uint(width))
-            }
+            Some((name, width)) if index.error().is_none() => Expr::make(Op::Word(name, index.clone()), uint(width)),
             _ => zero_bit(),
         }
     }
@@ -382,12 +380,7 @@ impl Module {
         let Some((name, width)) = self.memory_of(memory, index) else { return };
         self.check_type(&format!("write enable of {name}"), enable, uint(1));
         self.check_type(&format!("word of {name}"), data, uint(width));
-        self.writes.push(MemWrite {
-            memory: name,
-            enable: enable.clone(),
-            index: index.clone(),
-            data: data.clone(),
-        });
+        self.writes.push(MemWrite { memory: name, enable: enable.clone(), index: index.clone(), data: data.clone() });
     }
 
     /// Instantiates a module. All inputs must be given but for `clk_i` and `rst_i`; each output becomes

@@ -98,13 +98,32 @@ impl Bench {
             let (valid, ready) = (id(&format!("{name}_valid_i"))?, id(&format!("{name}_ready_o"))?);
             let (fields, queue) = (fields(name, Dir::In)?, VecDeque::new());
             let name = name.clone();
-            bench.drivers.push(Driver { name, valid, ready, fields, queue, offered: false, gap_left: 0, first_taken: None });
+            bench.drivers.push(Driver {
+                name,
+                valid,
+                ready,
+                fields,
+                queue,
+                offered: false,
+                gap_left: 0,
+                first_taken: None,
+            });
         }
         for name in &sources {
             let (valid, ready) = (id(&format!("{name}_valid_o"))?, id(&format!("{name}_ready_i")).ok());
             let (fields, expected, name) = (fields(name, Dir::Out)?, VecDeque::new(), name.clone());
             let (seen, held, first_given) = (0, None, None);
-            bench.monitors.push(Monitor { name, valid, ready, fields, expected, stall_left: 0, seen, held, first_given });
+            bench.monitors.push(Monitor {
+                name,
+                valid,
+                ready,
+                fields,
+                expected,
+                stall_left: 0,
+                seen,
+                held,
+                first_given,
+            });
         }
         for port in &top.ports {
             let in_stream = sinks.iter().chain(&sources).any(|s| port.name.starts_with(&format!("{s}_")));
