@@ -15,7 +15,9 @@ mod avx512;
 mod neon;
 
 pub mod acts;
+pub mod attention;
 pub mod isa;
+pub mod kv;
 pub mod layout;
 pub mod matmul;
 pub mod pack;
