@@ -5,7 +5,7 @@
 //! multiplies it by four activations that are broadcast on their way from memory.
 
 use super::{
-    acts::Acts,
+    acts::{Acts, Line},
     layout::{Code, ROWS, VECTOR, table},
 };
 use std::arch::x86_64::*;
@@ -419,6 +419,81 @@ unsafe fn values_times<const M: usize, const WIDE: usize>(
                     _mm512_storeu_si512(sums.add((2 * m + half) * padded + d + 16 * c).cast(), acc[m][half][c]);
                 }
             }
+        }
+    }
+}
+
+/// Dot products of up to 4 rows of signed codes with 1 to 4 tokens: `sums[token][row]`. `minus` is
+/// -128 times the sum of each token, as 128 is added to the codes on the way.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI.
+pub unsafe fn table_products(
+    codes: &[u8],
+    cols: usize,
+    acts: [&[Line]; 4],
+    minus: [i32; 4],
+    tokens: usize,
+    sums: &mut [[i32; 4]; 4],
+) {
+    assert!(acts.iter().all(|a| a.len() * 64 >= cols), "activations");
+    // SAFETY: the features are the caller's promise, the lengths were checked.
+    unsafe {
+        if codes.len() == 4 * cols {
+            match tokens {
+                1 => rows_times::<4, 1>(codes, cols, acts, minus, 0, sums),
+                2 => rows_times::<4, 2>(codes, cols, acts, minus, 0, sums),
+                3 => rows_times::<4, 3>(codes, cols, acts, minus, 0, sums),
+                _ => rows_times::<4, 4>(codes, cols, acts, minus, 0, sums),
+            }
+        } else {
+            for (row, codes) in codes.chunks_exact(cols).enumerate() {
+                match tokens {
+                    1 => rows_times::<1, 1>(codes, cols, acts, minus, row, sums),
+                    2 => rows_times::<1, 2>(codes, cols, acts, minus, row, sums),
+                    3 => rows_times::<1, 3>(codes, cols, acts, minus, row, sums),
+                    _ => rows_times::<1, 4>(codes, cols, acts, minus, row, sums),
+                }
+            }
+        }
+    }
+}
+
+/// `R` rows times `M` tokens, into `sums[token][row..row + R]`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn rows_times<const R: usize, const M: usize>(
+    codes: &[u8],
+    cols: usize,
+    acts: [&[Line]; 4],
+    minus: [i32; 4],
+    row: usize,
+    sums: &mut [[i32; 4]; 4],
+) {
+    let flip = _mm512_set1_epi8(-128);
+    let mut acc = [[_mm512_setzero_si512(); M]; R];
+    for line in 0..cols.div_ceil(64) {
+        let left = cols - line * 64;
+        // bytes past the end of a row read as zero; their activations are zero
+        let mask = if left >= 64 { !0 } else { (1u64 << left) - 1 };
+        // SAFETY: the mask keeps the load inside the row; the caller checked the lines.
+        unsafe {
+            let mut x = [_mm512_setzero_si512(); M];
+            for m in 0..M {
+                x[m] = _mm512_load_si512(acts[m].as_ptr().add(line).cast());
+            }
+            for r in 0..R {
+                let p = codes.as_ptr().add(r * cols + line * 64);
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(R * cols).cast());
+                let w = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, p.cast()), flip);
+                for m in 0..M {
+                    acc[r][m] = _mm512_dpbusd_epi32(acc[r][m], w, x[m]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for m in 0..M {
+            sums[m][row + r] = _mm512_reduce_add_epi32(acc[r][m]).wrapping_add(minus[m]);
         }
     }
 }

@@ -16,9 +16,13 @@ mod neon;
 
 pub mod acts;
 pub mod attention;
+mod build;
+mod engine;
+pub mod head;
 pub mod isa;
 pub mod kv;
 pub mod layout;
+pub mod linear;
 pub mod matmul;
 pub mod pack;
 pub mod pool;
@@ -29,4 +33,5 @@ pub mod store;
 mod testing;
 pub mod vector;
 
+pub use engine::CpuEngine;
 pub use isa::Isa;

@@ -31,6 +31,16 @@ impl<'a, T> Shared<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.base.add(range.start), range.len()) }
     }
 
+    /// One element, for a thread that has it to itself.
+    ///
+    /// # Safety
+    /// As [`Shared::part`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn one(&self, index: usize) -> &mut T {
+        // SAFETY: passed on to the caller.
+        unsafe { &mut self.part(index..index + 1)[0] }
+    }
+
     /// Writes one element.
     ///
     /// # Safety

@@ -3,6 +3,7 @@
 //! The operations are `spec`'s own, in its order, nothing is fused: what is written here in plain Rust
 //! is compiled once for each instruction set ([`versions`]), so every version gives the same bits.
 
+use super::acts::Line;
 use spec::{
     model::Activation,
     numerics::{
@@ -346,6 +347,24 @@ versions!(
     value_sums = value_sums_plain(
         values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32],
     )
+);
+
+#[inline(always)]
+fn dot_plain(codes: &[u8], acts: &[Line]) -> i32 {
+    let mut lanes = [0i32; 16];
+    for (codes, line) in codes.chunks(64).zip(acts) {
+        for (codes, acts) in codes.chunks(16).zip(line.0.chunks(16)) {
+            for ((lane, &code), &act) in lanes.iter_mut().zip(codes).zip(acts) {
+                *lane += i32::from(code as i8) * i32::from(act);
+            }
+        }
+    }
+    lanes.iter().sum()
+}
+
+versions!(
+    /// The integer product of a row of signed codes and a token.
+    dot = dot_plain(codes: &[u8], acts: &[Line]) -> i32
 );
 
 #[cfg(test)]
