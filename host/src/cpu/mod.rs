@@ -16,6 +16,7 @@ mod neon;
 
 pub mod acts;
 pub mod attention;
+pub mod bench;
 mod build;
 mod engine;
 pub mod head;
