@@ -3,8 +3,10 @@
 //! * [`load`]: model files of every supported kind.
 //! * [`image`]: the packed image, our own model file.
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
+//! * [`cpu`]: the CPU backend.
 //! * [`generate`]: sampling, the generation loop, statistics, perplexity.
 
+pub mod cpu;
 pub mod engine;
 pub mod generate;
 pub mod image;
