@@ -135,7 +135,7 @@ pub struct EndArgs {
     #[arg(long)]
     pub ignore_eos: bool,
     /// End after this many seconds, with exit code 74
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
 }
 

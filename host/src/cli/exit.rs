@@ -82,7 +82,7 @@ impl CliError {
     pub fn write(target: &str, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => CliError::silent(Exit::Ok),
-            io::ErrorKind::PermissionDenied => {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 CliError::new(Exit::Permission, format!("{target}: cannot write: {error}"))
             }
             _ => CliError::new(Exit::Io, format!("{target}: cannot write: {error}")),

@@ -174,5 +174,5 @@ pub fn find(named: Option<&Path>) -> Result<(PathBuf, bool), CliError> {
             format!("no model: no --model, no {VARIABLE} and no models/{SHIPPED} near the program; use --model PATH");
         CliError::new(Exit::Input, text)
     })?;
-    Ok((place, true))
+    Ok((place.canonicalize().unwrap_or(place), true))
 }

@@ -3,6 +3,7 @@
 use super::{
     isa::Isa,
     layout::{Code, Shape},
+    shared::Shared,
 };
 
 /// 64 bytes on a cache line.
@@ -31,7 +32,7 @@ pub struct Span {
 pub struct Acts {
     tokens: usize,
     key: Option<(Code, usize, usize)>,
-    stride_lines: usize,
+    row_lines: usize,
     rows: Vec<Line>,
     tiles: Vec<(usize, usize)>,
     words: Vec<i32>,
@@ -51,23 +52,51 @@ impl Acts {
         }
     }
 
-    /// Takes `tokens` rows of `shape.cols` codes, `codes` being `[tokens, shape.cols]`. `group` is the
-    /// number of columns that share a multiplier, `shape.cols` if there are no multipliers.
-    pub fn prepare(&mut self, isa: Isa, shape: Shape, group: usize, tokens: usize, codes: &[i8]) {
-        let cols = shape.cols;
-        assert_eq!(codes.len(), tokens * cols, "activations");
-        let group = group.clamp(1, cols);
+    /// Makes room for `tokens` rows of `shape.cols` codes. `group` is the number of columns that share
+    /// a multiplier, `shape.cols` if there are no multipliers. The codes follow by [`Acts::writer`].
+    pub fn begin(&mut self, isa: Isa, shape: Shape, group: usize, tokens: usize) {
+        let group = group.clamp(1, shape.cols);
         self.tokens = tokens;
-        self.key = Some((shape.code, cols, group));
-        self.stride_lines = (shape.slots() * 4).div_ceil(64);
-        self.sum_groups(group, cols, codes);
-        self.fill_rows(shape.code, cols, codes);
+        self.key = Some((shape.code, shape.cols, group));
+        self.row_lines = (shape.slots() * 4).div_ceil(64);
+        self.rows.resize(tokens.next_multiple_of(16) * self.row_lines, Line([0; 64]));
+        self.rows[tokens * self.row_lines..].fill(Line([0; 64]));
+        self.sums.resize(shape.cols.div_ceil(group) * tokens, 0);
         self.words.clear();
         self.tiles.clear();
+        self.plan_spans(shape, group);
         if !self.uses_tiles(isa) {
-            self.plan_spans(shape, group);
             self.plan_tiles(Self::max_tile(isa));
-            self.fill_words(shape, group);
+            let entries: usize = self.spans.iter().map(|s| s.count).sum();
+            self.words.resize(entries * tokens, 0);
+        }
+    }
+
+    /// Writes the codes of tokens, several at the same time.
+    pub fn writer(&mut self) -> Writer<'_> {
+        let (code, cols, group) = self.key.unwrap_or((Code::Two, 1, 1));
+        Writer {
+            code,
+            cols,
+            group,
+            tokens: self.tokens,
+            row_lines: self.row_lines,
+            spans: &self.spans,
+            tiles: &self.tiles,
+            rows: Shared::new(&mut self.rows),
+            sums: Shared::new(&mut self.sums),
+            words: Shared::new(&mut self.words),
+        }
+    }
+
+    /// All at once: `codes` are `[tokens, shape.cols]`.
+    pub fn prepare(&mut self, isa: Isa, shape: Shape, group: usize, tokens: usize, codes: &[i8]) {
+        assert_eq!(codes.len(), tokens * shape.cols, "activations");
+        self.begin(isa, shape, group, tokens);
+        let writer = self.writer();
+        for (token, codes) in codes.chunks_exact(shape.cols).enumerate() {
+            // SAFETY: one thread, one token after the other.
+            unsafe { writer.token(token, codes) };
         }
     }
 
@@ -116,37 +145,7 @@ impl Acts {
 
     /// Lines of a row.
     pub fn row_lines(&self) -> usize {
-        self.stride_lines
-    }
-
-    fn sum_groups(&mut self, group: usize, cols: usize, codes: &[i8]) {
-        self.sums.clear();
-        for start in (0..cols).step_by(group) {
-            let end = (start + group).min(cols);
-            self.sums.extend(codes.chunks_exact(cols).map(|row| sum(&row[start..end])));
-        }
-    }
-
-    fn fill_rows(&mut self, code: Code, cols: usize, codes: &[i8]) {
-        let lines = self.stride_lines;
-        self.rows.resize(self.tokens.next_multiple_of(16) * lines, Line([0; 64]));
-        for (row, out) in codes.chunks_exact(cols).zip(self.rows.chunks_exact_mut(lines)) {
-            let mut pieces = row.chunks(64);
-            for line in out {
-                let piece = pieces.next().unwrap_or(&[]);
-                match <&[i8; 64]>::try_from(piece) {
-                    Ok(whole) => line.0 = *whole,
-                    Err(_) => {
-                        line.0 = [0; 64];
-                        line.0[..piece.len()].copy_from_slice(piece);
-                    }
-                }
-                if code == Code::Sherry {
-                    transpose_fours(&mut line.0);
-                }
-            }
-        }
-        self.rows[self.tokens * lines..].fill(Line([0; 64]));
+        self.row_lines
     }
 
     fn plan_spans(&mut self, shape: Shape, group: usize) {
@@ -172,22 +171,67 @@ impl Acts {
             first = end;
         }
     }
+}
 
-    fn fill_words(&mut self, shape: Shape, group: usize) {
-        let lines = self.stride_lines;
-        let whole = self.spans.len() == 1;
-        for &(first, count) in &self.tiles {
-            for (g, span) in self.spans.iter().enumerate() {
-                let bounds = g * group..(g + 1) * group;
-                for slot in span.slot..span.slot + span.count {
-                    let mask = if whole { !0 } else { mask(shape.code, slot, &bounds) };
-                    for token in first..first + count {
-                        let line = &self.rows[token * lines + slot / 16].0;
-                        let four = &line[slot % 16 * 4..slot % 16 * 4 + 4];
-                        let word = i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
-                        self.words.push(word & mask);
-                    }
+/// Fills [`Acts`], token by token, from any thread.
+pub struct Writer<'a> {
+    code: Code,
+    cols: usize,
+    group: usize,
+    tokens: usize,
+    row_lines: usize,
+    spans: &'a [Span],
+    tiles: &'a [(usize, usize)],
+    rows: Shared<'a, Line>,
+    sums: Shared<'a, i32>,
+    words: Shared<'a, i32>,
+}
+
+impl Writer<'_> {
+    /// Sets the codes of a token, `[cols]`.
+    ///
+    /// # Safety
+    /// No two threads write the same token.
+    pub unsafe fn token(&self, token: usize, codes: &[i8]) {
+        assert!(token < self.tokens && codes.len() == self.cols, "token {token} of {}", self.tokens);
+        // SAFETY: lines, sums and words below belong to this token alone.
+        let lines = unsafe { self.rows.part(token * self.row_lines..(token + 1) * self.row_lines) };
+        self.fill_lines(lines, codes);
+        for (g, codes) in codes.chunks(self.group).enumerate() {
+            // SAFETY: as above.
+            unsafe { self.sums.set(g * self.tokens + token, sum(codes)) };
+        }
+        let Some(&(first, count)) = self.tiles.iter().find(|tile| (tile.0..tile.0 + tile.1).contains(&token)) else {
+            return;
+        };
+        let entries: usize = self.spans.iter().map(|s| s.count).sum();
+        let mut at = entries * first + token - first;
+        for (g, span) in self.spans.iter().enumerate() {
+            let bounds = g * self.group..(g + 1) * self.group;
+            for slot in span.slot..span.slot + span.count {
+                let four = &lines[slot / 16].0[slot % 16 * 4..slot % 16 * 4 + 4];
+                let word = i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
+                let mask = if self.spans.len() == 1 { !0 } else { mask(self.code, slot, &bounds) };
+                // SAFETY: as above.
+                unsafe { self.words.set(at, word & mask) };
+                at += count;
+            }
+        }
+    }
+
+    fn fill_lines(&self, lines: &mut [Line], codes: &[i8]) {
+        let mut pieces = codes.chunks(64);
+        for line in lines {
+            let piece = pieces.next().unwrap_or(&[]);
+            match <&[i8; 64]>::try_from(piece) {
+                Ok(whole) => line.0 = *whole,
+                Err(_) => {
+                    line.0 = [0; 64];
+                    line.0[..piece.len()].copy_from_slice(piece);
                 }
+            }
+            if self.code == Code::Sherry {
+                transpose_fours(&mut line.0);
             }
         }
     }

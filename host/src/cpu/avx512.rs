@@ -5,7 +5,7 @@
 //! multiplies it by four activations that are broadcast on their way from memory.
 
 use super::{
-    acts::Acts,
+    acts::{Acts, Line},
     layout::{Code, ROWS, VECTOR, table},
 };
 use std::arch::x86_64::*;
@@ -288,5 +288,212 @@ unsafe fn grouped_tile<const M: usize, const S: usize>(
     for m in 0..M {
         // SAFETY: a row of `out` is 64 bytes.
         unsafe { _mm512_storeu_si512(out[tile.0 + m].as_mut_ptr().cast(), total[m]) };
+    }
+}
+
+/// Dot products of keys and up to 8 interleaved queries: [`super::vector::key_products`].
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI.
+pub unsafe fn key_products(keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32]) {
+    let blocks = keys.len() / (words.len() / minus.len() * VECTOR);
+    assert!(minus.len() <= 8 && dots.len() >= (minus.len() - 1) * stride + 16 * blocks, "room for all products");
+    // SAFETY: the features are the caller's promise, the lengths were checked.
+    unsafe {
+        match minus.len() {
+            1 => keys_times::<1>(keys, words, minus, stride, dots),
+            2 => keys_times::<2>(keys, words, minus, stride, dots),
+            3 => keys_times::<3>(keys, words, minus, stride, dots),
+            4 => keys_times::<4>(keys, words, minus, stride, dots),
+            5 => keys_times::<5>(keys, words, minus, stride, dots),
+            6 => keys_times::<6>(keys, words, minus, stride, dots),
+            7 => keys_times::<7>(keys, words, minus, stride, dots),
+            _ => keys_times::<8>(keys, words, minus, stride, dots),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn keys_times<const M: usize>(keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32]) {
+    let vectors = words.len() / M;
+    for (b, block) in keys.chunks_exact(vectors * VECTOR).enumerate() {
+        let mut acc = [_mm512_setzero_si512(); M];
+        for m in 0..M {
+            acc[m] = _mm512_set1_epi32(minus[m]);
+        }
+        for i in 0..vectors {
+            // SAFETY: vector `i` of the block, word `m` of its slot, 16 products of query `m`.
+            unsafe {
+                let k = _mm512_loadu_si512(block.as_ptr().add(i * VECTOR).cast());
+                for m in 0..M {
+                    let x = _mm512_set1_epi32(*words.as_ptr().add(i * M + m));
+                    acc[m] = _mm512_dpbusd_epi32(acc[m], k, x);
+                }
+            }
+        }
+        for m in 0..M {
+            // SAFETY: the caller checked the length of `dots`.
+            unsafe { _mm512_storeu_si512(dots.as_mut_ptr().add(m * stride + 16 * b).cast(), acc[m]) };
+        }
+    }
+}
+
+/// Adds weighted values of up to 8 queries: [`super::vector::value_sums`].
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI.
+pub unsafe fn value_sums(values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+    let blocks = values.len() / (4 * padded);
+    assert!(padded % 16 == 0 && sums.len() >= queries * 2 * padded, "room for all sums");
+    assert!(low.len() >= blocks * queries * 4 && high.len() >= blocks * queries * 4, "a weight for every value");
+    let mut d = 0;
+    // SAFETY: the features are the caller's promise, the lengths were checked, and every call stays
+    // below `padded` dimensions.
+    unsafe {
+        macro_rules! run {
+            ($m:literal, $wide:literal) => {{
+                while d + 16 * $wide <= padded {
+                    values_times::<$m, $wide>(values, low, high, padded, d, sums);
+                    d += 16 * $wide;
+                }
+                while d < padded {
+                    values_times::<$m, 1>(values, low, high, padded, d, sums);
+                    d += 16;
+                }
+            }};
+        }
+        match queries {
+            1 => run!(1, 6),
+            2 => run!(2, 3),
+            3 => run!(3, 2),
+            4 => run!(4, 2),
+            5 => run!(5, 1),
+            6 => run!(6, 1),
+            7 => run!(7, 1),
+            8 => run!(8, 1),
+            n => unreachable!("{n} queries"),
+        }
+    }
+}
+
+/// The dimensions `d..d + 16 * WIDE` of `M` queries.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn values_times<const M: usize, const WIDE: usize>(
+    values: &[u8],
+    low: &[u8],
+    high: &[u8],
+    padded: usize,
+    d: usize,
+    sums: &mut [i32],
+) {
+    let mut acc = [[[_mm512_setzero_si512(); WIDE]; 2]; M];
+    // SAFETY: the caller checked all lengths.
+    unsafe {
+        let sums = sums.as_mut_ptr();
+        for m in 0..M {
+            for half in 0..2 {
+                for c in 0..WIDE {
+                    acc[m][half][c] = _mm512_loadu_si512(sums.add((2 * m + half) * padded + d + 16 * c).cast());
+                }
+            }
+        }
+        for b in 0..values.len() / (4 * padded) {
+            let block = values.as_ptr().add((b * padded + d) * 4);
+            let mut v = [_mm512_setzero_si512(); WIDE];
+            for c in 0..WIDE {
+                v[c] = _mm512_loadu_si512(block.add(c * VECTOR).cast());
+            }
+            for m in 0..M {
+                let at = (b * M + m) * 4;
+                let l = _mm512_set1_epi32(low.as_ptr().add(at).cast::<i32>().read_unaligned());
+                let h = _mm512_set1_epi32(high.as_ptr().add(at).cast::<i32>().read_unaligned());
+                for c in 0..WIDE {
+                    acc[m][0][c] = _mm512_dpbusd_epi32(acc[m][0][c], l, v[c]);
+                    acc[m][1][c] = _mm512_dpbusd_epi32(acc[m][1][c], h, v[c]);
+                }
+            }
+        }
+        for m in 0..M {
+            for half in 0..2 {
+                for c in 0..WIDE {
+                    _mm512_storeu_si512(sums.add((2 * m + half) * padded + d + 16 * c).cast(), acc[m][half][c]);
+                }
+            }
+        }
+    }
+}
+
+/// Dot products of up to 4 rows of signed codes with 1 to 4 tokens: `sums[token][row]`. `minus` is
+/// -128 times the sum of each token, as 128 is added to the codes on the way.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI.
+pub unsafe fn table_products(
+    codes: &[u8],
+    cols: usize,
+    acts: [&[Line]; 4],
+    minus: [i32; 4],
+    tokens: usize,
+    sums: &mut [[i32; 4]; 4],
+) {
+    assert!(acts.iter().all(|a| a.len() * 64 >= cols), "activations");
+    // SAFETY: the features are the caller's promise, the lengths were checked.
+    unsafe {
+        if codes.len() == 4 * cols {
+            match tokens {
+                1 => rows_times::<4, 1>(codes, cols, acts, minus, 0, sums),
+                2 => rows_times::<4, 2>(codes, cols, acts, minus, 0, sums),
+                3 => rows_times::<4, 3>(codes, cols, acts, minus, 0, sums),
+                _ => rows_times::<4, 4>(codes, cols, acts, minus, 0, sums),
+            }
+        } else {
+            for (row, codes) in codes.chunks_exact(cols).enumerate() {
+                match tokens {
+                    1 => rows_times::<1, 1>(codes, cols, acts, minus, row, sums),
+                    2 => rows_times::<1, 2>(codes, cols, acts, minus, row, sums),
+                    3 => rows_times::<1, 3>(codes, cols, acts, minus, row, sums),
+                    _ => rows_times::<1, 4>(codes, cols, acts, minus, row, sums),
+                }
+            }
+        }
+    }
+}
+
+/// `R` rows times `M` tokens, into `sums[token][row..row + R]`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn rows_times<const R: usize, const M: usize>(
+    codes: &[u8],
+    cols: usize,
+    acts: [&[Line]; 4],
+    minus: [i32; 4],
+    row: usize,
+    sums: &mut [[i32; 4]; 4],
+) {
+    let flip = _mm512_set1_epi8(-128);
+    let mut acc = [[_mm512_setzero_si512(); M]; R];
+    for line in 0..cols.div_ceil(64) {
+        let left = cols - line * 64;
+        // bytes past the end of a row read as zero; their activations are zero
+        let mask = if left >= 64 { !0 } else { (1u64 << left) - 1 };
+        // SAFETY: the mask keeps the load inside the row; the caller checked the lines.
+        unsafe {
+            let mut x = [_mm512_setzero_si512(); M];
+            for m in 0..M {
+                x[m] = _mm512_load_si512(acts[m].as_ptr().add(line).cast());
+            }
+            for r in 0..R {
+                let p = codes.as_ptr().add(r * cols + line * 64);
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(R * cols).cast());
+                let w = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, p.cast()), flip);
+                for m in 0..M {
+                    acc[r][m] = _mm512_dpbusd_epi32(acc[r][m], w, x[m]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for m in 0..M {
+            sums[m][row + r] = _mm512_reduce_add_epi32(acc[r][m]).wrapping_add(minus[m]);
+        }
     }
 }

@@ -15,8 +15,15 @@ mod avx512;
 mod neon;
 
 pub mod acts;
+pub mod attention;
+pub mod bench;
+mod build;
+mod engine;
+pub mod head;
 pub mod isa;
+pub mod kv;
 pub mod layout;
+pub mod linear;
 pub mod matmul;
 pub mod pack;
 pub mod pool;
@@ -27,4 +34,5 @@ pub mod store;
 mod testing;
 pub mod vector;
 
+pub use engine::CpuEngine;
 pub use isa::Isa;

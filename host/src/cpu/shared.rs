@@ -30,6 +30,30 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: inside the slice by the assertion, unique by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(range.start), range.len()) }
     }
+
+    /// One element, for a thread that has it to itself.
+    ///
+    /// # Safety
+    /// As [`Shared::part`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn one(&self, index: usize) -> &mut T {
+        // SAFETY: passed on to the caller.
+        unsafe { &mut self.part(index..index + 1)[0] }
+    }
+
+    /// Writes one element.
+    ///
+    /// # Safety
+    /// No part that contains it exists, and no other thread touches it.
+    #[inline(always)]
+    pub unsafe fn set(&self, index: usize, value: T)
+    where
+        T: Copy,
+    {
+        assert!(index < self.len, "element {index} of {}", self.len);
+        // SAFETY: inside the slice by the assertion, untouched by others by the caller's promise.
+        unsafe { self.base.add(index).write(value) };
+    }
 }
 
 #[cfg(test)]

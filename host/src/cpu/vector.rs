@@ -3,6 +3,7 @@
 //! The operations are `spec`'s own, in its order, nothing is fused: what is written here in plain Rust
 //! is compiled once for each instruction set ([`versions`]), so every version gives the same bits.
 
+use super::acts::Line;
 use spec::{
     model::Activation,
     numerics::{
@@ -280,6 +281,90 @@ versions!(
     weights = weights_plain(
         tables: &Tables, scores: &mut [i32], value_scales: &[f32], top: i32, inverse: f32,
     ) -> i64
+);
+
+#[inline(always)]
+fn largest_plain(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for chunk in x.chunks(16) {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(x);
+        }
+    }
+    lanes.iter().copied().fold(0.0, f32::max)
+}
+
+versions!(
+    /// The largest of numbers that are not negative.
+    largest = largest_plain(x: &[f32]) -> f32
+);
+
+#[inline(always)]
+fn key_products_plain(keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32]) {
+    let queries = minus.len();
+    for (b, block) in keys.chunks_exact(words.len() / queries * 64).enumerate() {
+        for (q, &minus) in minus.iter().enumerate() {
+            let mut sums = [minus; 16];
+            for (i, four) in block.chunks_exact(64).enumerate() {
+                let codes = words[i * queries + q].to_le_bytes().map(|c| i32::from(c as i8));
+                for (t, sum) in sums.iter_mut().enumerate() {
+                    for (d, &code) in codes.iter().enumerate() {
+                        *sum += i32::from(four[4 * t + d]) * code;
+                    }
+                }
+            }
+            dots[q * stride + 16 * b..][..16].copy_from_slice(&sums);
+        }
+    }
+}
+
+versions!(
+    /// Dot products of `keys` (see [`super::kv`]) and interleaved queries, `dots[q * stride + t]`,
+    /// starting from `minus[q]`.
+    key_products = key_products_plain(
+        keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32],
+    )
+);
+
+#[inline(always)]
+fn value_sums_plain(values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+    for (b, block) in values.chunks_exact(4 * padded).enumerate() {
+        for q in 0..queries {
+            for (half, weights) in [low, high].into_iter().enumerate() {
+                let at = (b * queries + q) * 4;
+                let w: [i32; 4] = std::array::from_fn(|t| i32::from(weights[at + t]));
+                let sums = &mut sums[(2 * q + half) * padded..][..padded];
+                for (sum, four) in sums.iter_mut().zip(block.chunks_exact(4)) {
+                    *sum += (0..4).map(|t| w[t] * i32::from(four[t] as i8)).sum::<i32>();
+                }
+            }
+        }
+    }
+}
+
+versions!(
+    /// Adds weighted values (see [`super::kv`]) to `sums[q][low, high][padded]`.
+    value_sums = value_sums_plain(
+        values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32],
+    )
+);
+
+#[inline(always)]
+fn dot_plain(codes: &[u8], acts: &[Line]) -> i32 {
+    let mut lanes = [0i32; 16];
+    for (codes, line) in codes.chunks(64).zip(acts) {
+        for (codes, acts) in codes.chunks(16).zip(line.0.chunks(16)) {
+            for ((lane, &code), &act) in lanes.iter_mut().zip(codes).zip(acts) {
+                *lane += i32::from(code as i8) * i32::from(act);
+            }
+        }
+    }
+    lanes.iter().sum()
+}
+
+versions!(
+    /// The integer product of a row of signed codes and a token.
+    dot = dot_plain(codes: &[u8], acts: &[Line]) -> i32
 );
 
 #[cfg(test)]

@@ -1,0 +1,213 @@
+//! Causal attention of a few queries over one head's cached keys and values.
+
+use super::{
+    isa::Isa,
+    kv::{Cache, PAGE},
+    vector::{self, Tables},
+};
+use spec::numerics::f32ops::{div, from_i64, mul};
+
+/// Most queries that are served at a time.
+pub const QUERIES: usize = 8;
+
+/// A query of the head: codes, scale times the score factor, and the positions it sees.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// Codes, `[head_dim]`.
+    pub codes: &'a [i8],
+    /// The query's scale times [`spec::numerics::softmax::score_factor`].
+    pub scale: f32,
+    /// Visible positions, at least 1.
+    pub visible: usize,
+}
+
+/// Buffers of a thread.
+#[derive(Default)]
+pub struct Scratch {
+    words: Vec<i32>,
+    dots: Vec<i32>,
+    low: Vec<u8>,
+    high: Vec<u8>,
+    sums: Vec<i32>,
+    wide: Vec<i64>,
+}
+
+/// Serves `queries` (at most [`QUERIES`]) from head `head` of layer `layer`; calls `sink(query, result)`.
+pub fn attend(
+    isa: Isa,
+    tables: &Tables,
+    cache: &Cache,
+    (layer, head): (usize, usize),
+    queries: &[Query<'_>],
+    scratch: &mut Scratch,
+    mut sink: impl FnMut(usize, &mut dyn Iterator<Item = f32>),
+) {
+    let m = queries.len();
+    let dim = queries[0].codes.len();
+    let padded = dim.next_multiple_of(16);
+    let visible = queries.iter().map(|q| q.visible).max().unwrap_or(1);
+    let stride = visible.next_multiple_of(16);
+    let pages = visible.div_ceil(PAGE);
+    let Scratch { words, dots, low, high, sums, wide } = scratch;
+
+    interleave(queries, padded, words);
+    let mut minus = [0i32; QUERIES]; // keys are stored with 128 added
+    for (minus, query) in minus.iter_mut().zip(queries) {
+        *minus = -128 * query.codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+    }
+    dots.resize(m * stride, 0);
+    for page in 0..pages {
+        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(16);
+        let keys = &cache.head(layer, head, page).keys[..blocks * 16 * padded];
+        key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
+    }
+
+    low.clear();
+    low.resize(m * stride, 0);
+    high.clear();
+    high.resize(m * stride, 0);
+    let mut scales = [0.0f32; QUERIES];
+    for (q, query) in queries.iter().enumerate() {
+        let dots = &mut dots[q * stride..q * stride + query.visible];
+        scales[q] = softmax(isa, tables, cache, (layer, head), query, dots);
+        for (t, &w) in dots.iter().enumerate() {
+            low[(t / 4 * m + q) * 4 + t % 4] = w as u8;
+            high[(t / 4 * m + q) * 4 + t % 4] = (w >> 8) as u8;
+        }
+    }
+
+    sums.clear();
+    sums.resize(m * 2 * padded, 0);
+    wide.clear();
+    wide.resize(m * padded, 0);
+    for page in 0..pages {
+        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
+        let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
+        let part = page * PAGE * m..(page * PAGE + blocks * 4) * m;
+        value_sums(isa, values, &low[part.clone()], &high[part], m, padded, sums);
+        // 32,768 positions of at most 255 * 127 fit 31 bits
+        if (page + 1) % 256 == 0 || page + 1 == pages {
+            for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
+                let (low, high) = sums.split_at(padded);
+                for ((wide, &low), &high) in wide.iter_mut().zip(low).zip(high) {
+                    *wide += i64::from(low) + 256 * i64::from(high);
+                }
+                sums.fill(0);
+            }
+        }
+    }
+    for (q, scale) in scales.iter().enumerate().take(m) {
+        let sums = &wide[q * padded..q * padded + dim];
+        sink(q, &mut sums.iter().map(|&sum| mul(from_i64(sum), *scale)));
+    }
+}
+
+/// The queries' codes as words of four, `[padded / 4][queries]`.
+fn interleave(queries: &[Query<'_>], padded: usize, words: &mut Vec<i32>) {
+    words.clear();
+    for start in (0..padded).step_by(4) {
+        words.extend(queries.iter().map(|query| {
+            let code = |i: usize| query.codes.get(start + i).map_or(0, |&c| c as u8);
+            i32::from_le_bytes([code(0), code(1), code(2), code(3)])
+        }));
+    }
+}
+
+/// Turns a query's dot products into weights; returns what one unit of the weighted sum is worth.
+fn softmax(
+    isa: Isa,
+    tables: &Tables,
+    cache: &Cache,
+    (layer, head): (usize, usize),
+    query: &Query<'_>,
+    dots: &mut [i32],
+) -> f32 {
+    let (mut top, mut value_scale) = (i32::MIN, 0.0f32);
+    for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
+        let head = cache.head(layer, head, page);
+        top = top.max(vector::scores(isa, dots, head.key_scales, query.scale));
+        value_scale = value_scale.max(vector::largest(isa, &head.value_scales[..dots.len()]));
+    }
+    let inverse = div(1.0, value_scale);
+    let mut sum = 0;
+    for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
+        let head = cache.head(layer, head, page);
+        sum += vector::weights(isa, tables, dots, head.value_scales, top, inverse);
+    }
+    div(value_scale, from_i64(sum))
+}
+
+/// `dots[q * stride + t]` for the positions of `keys`.
+fn key_products(isa: Isa, keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32]) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: these sets are only offered where the processor has their features.
+        Isa::Avx512 | Isa::Amx => unsafe { super::avx512::key_products(keys, words, minus, stride, dots) },
+        _ => vector::key_products(isa, keys, words, minus, stride, dots),
+    }
+}
+
+/// Adds `weight * value` of the positions of `values` to `sums[q][low, high][dim]`.
+fn value_sums(isa: Isa, values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: these sets are only offered where the processor has their features.
+        Isa::Avx512 | Isa::Amx => unsafe {
+            super::avx512::value_sums(values, low, high, queries, padded, sums);
+        },
+        _ => vector::value_sums(isa, values, low, high, queries, padded, sums),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{kv::Geometry, testing::Random};
+    use spec::model::linear::dot;
+    use spec::numerics::softmax::{self, score_factor};
+
+    #[test]
+    fn every_instruction_set_attends_alike() {
+        let tables = Tables::default();
+        for isa in Isa::available() {
+            for seed in 0..25 {
+                let mut random = Random::new(seed);
+                let dim = [2, 6, 16, 64, 80, 96, 128, 130][random.below(8)];
+                let len = 1 + random.below(300);
+                let (layer, head) = (1, random.below(2));
+                let mut cache = Cache::new(Geometry { layers: 2, heads: 2, dim });
+                cache.reserve(len).unwrap();
+                let keys: Vec<Vec<i8>> = (0..len).map(|_| random.codes(dim)).collect();
+                let values: Vec<Vec<i8>> = (0..len).map(|_| random.codes(dim)).collect();
+                let mut scale = || random.unit().abs().max(0.01) * 0.02;
+                let ks: Vec<f32> = (0..len).map(|_| scale()).collect();
+                let vs: Vec<f32> = (0..len).map(|_| scale()).collect();
+                let writer = cache.writer();
+                for t in 0..len {
+                    // SAFETY: one thread.
+                    unsafe { writer.push((layer, head, t), (&keys[t], ks[t]), (&values[t], vs[t])) };
+                }
+                drop(writer);
+                cache.len = len;
+                let count = 1 + random.below(QUERIES);
+                let codes: Vec<Vec<i8>> = (0..count).map(|_| random.codes(dim)).collect();
+                let queries: Vec<Query> = codes
+                    .iter()
+                    .map(|codes| Query { codes, scale: 0.01 * score_factor(dim), visible: 1 + random.below(len) })
+                    .collect();
+                let mut seen = 0;
+                attend(isa, &tables, &cache, (layer, head), &queries, &mut Scratch::default(), |q, result| {
+                    let n = queries[q].visible;
+                    let dots: Vec<i32> = keys[..n].iter().map(|k| dot(&codes[q], k)).collect();
+                    let weights = softmax::weights(&tables.exp2, &dots, &ks[..n], &vs[..n], queries[q].scale);
+                    let mut want = vec![0.0; dim];
+                    softmax::combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
+                    let got: Vec<f32> = result.collect();
+                    assert_eq!(got, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());
+                    seen += 1;
+                });
+                assert_eq!(seen, count);
+            }
+        }
+    }
+}

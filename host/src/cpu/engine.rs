@@ -1,0 +1,571 @@
+//! The decoder on the processor: `spec::model::decoder` in `device` numerics, layer by layer, many
+//! tokens at a time.
+//!
+//! Every layer is five jobs of the thread pool (q, k, v; attention; o; gate and up; down); norms and
+//! quantisation run between them, on all threads if there is more than one token.
+
+use super::{
+    acts::Acts,
+    attention::{self, Query},
+    head,
+    isa::Isa,
+    kv::{Cache, Geometry},
+    layout::ROWS,
+    linear::{self, Fused, Inputs, plain_shape},
+    pool::Pool,
+    shared::Shared,
+    store::Store,
+    vector::{self, Tables},
+};
+use std::ops::Range;
+use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use spec::{
+    format::table::CodedMatrix,
+    model::ModelConfig,
+    numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
+};
+
+/// Tokens that pass through a layer together.
+const CHUNK: usize = 256;
+
+/// One block of the model.
+pub(super) struct Block {
+    pub attn_norm: Vec<f32>,
+    pub qkv: Fused,
+    pub attn_sub_norm: Option<Vec<f32>>,
+    pub o: Fused,
+    pub ffn_norm: Vec<f32>,
+    pub gate_up: Fused,
+    pub ffn_sub_norm: Option<Vec<f32>>,
+    pub down: Fused,
+}
+
+/// Activations of a chunk.
+#[derive(Default)]
+pub(super) struct State {
+    x: Vec<f32>,
+    qkv: Vec<f32>,
+    query_codes: Vec<i8>,
+    query_scales: Vec<f32>,
+    wide: Vec<f32>,
+    inputs: Inputs,
+    head: Acts,
+}
+
+/// Buffers of a thread.
+#[derive(Default)]
+pub(super) struct Scratch {
+    attention: attention::Scratch,
+    codes: [Vec<i8>; 2],
+    tiles: [Vec<[f32; ROWS]>; 2],
+}
+
+/// A token on its way: which step it belongs to, and where in the sequence it stands.
+#[derive(Clone, Copy)]
+struct Item {
+    step: usize,
+    position: usize,
+    token: u32,
+    wanted: bool,
+}
+
+/// The CPU backend.
+pub struct CpuEngine {
+    pub(super) config: ModelConfig,
+    pub(super) isa: Isa,
+    pub(super) pool: Pool,
+    pub(super) store: Store,
+    pub(super) blocks: Vec<Block>,
+    pub(super) embed: CodedMatrix,
+    pub(super) head: Option<CodedMatrix>,
+    pub(super) final_norm: Vec<f32>,
+    pub(super) tables: Tables,
+    pub(super) rope: Option<(usize, RopeTable)>,
+    pub(super) geometry: Geometry,
+    pub(super) sequences: Vec<Option<Cache>>,
+    pub(super) state: State,
+    pub(super) linear_scratch: Vec<linear::Scratch>,
+    pub(super) scratch: Vec<Scratch>,
+}
+
+impl Engine for CpuEngine {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn describe(&self) -> String {
+        let threads = self.pool.threads();
+        format!("cpu, {}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
+        let cache = Some(Cache::new(self.geometry));
+        match self.sequences.iter().position(Option::is_none) {
+            Some(free) => {
+                self.sequences[free] = cache;
+                Ok(SequenceId(free))
+            }
+            None => {
+                self.sequences.push(cache);
+                Ok(SequenceId(self.sequences.len() - 1))
+            }
+        }
+    }
+
+    fn free_sequence(&mut self, sequence: SequenceId) {
+        if let Some(slot) = self.sequences.get_mut(sequence.0) {
+            *slot = None;
+        }
+    }
+
+    fn len(&self, sequence: SequenceId) -> usize {
+        self.sequences.get(sequence.0).and_then(Option::as_ref).map_or(0, |cache| cache.len)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, len: usize) {
+        if let Some(Some(cache)) = self.sequences.get_mut(sequence.0) {
+            cache.truncate(len);
+        }
+    }
+
+    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let items = self.plan(steps)?;
+        let mut caches: Vec<Cache> = steps.iter().filter_map(|s| self.sequences[s.sequence.0].take()).collect();
+        let mut results = vec![Vec::new(); steps.len()];
+        let reserved = caches.iter_mut().zip(steps).try_for_each(|(cache, step)| {
+            let len = cache.len + step.tokens.len();
+            let bytes = self.geometry.page_bytes() * len.div_ceil(super::kv::PAGE);
+            cache.reserve(len).map_err(|_| EngineError::Memory { what: "keys and values", bytes })
+        });
+        if reserved.is_ok() {
+            for chunk in items.chunks(CHUNK) {
+                self.run(chunk, &mut caches);
+                self.logits(chunk, &mut results);
+            }
+            for (cache, step) in caches.iter_mut().zip(steps) {
+                cache.len += step.tokens.len();
+            }
+        }
+        for (cache, step) in caches.into_iter().zip(steps) {
+            self.sequences[step.sequence.0] = Some(cache);
+        }
+        reserved.map(|()| results)
+    }
+}
+
+impl CpuEngine {
+    /// Checks a request and lists its tokens.
+    fn plan(&mut self, steps: &[Step<'_>]) -> Result<Vec<Item>, EngineError> {
+        let mut items = Vec::new();
+        let mut longest = 0;
+        for (index, step) in steps.iter().enumerate() {
+            let twice = steps[..index].iter().any(|other| other.sequence == step.sequence);
+            let cache = self.sequences.get(step.sequence.0).and_then(Option::as_ref).filter(|_| !twice);
+            let past = cache.ok_or(EngineError::Sequence(step.sequence.0))?.len;
+            check_request(&self.config, past, step.tokens)?;
+            longest = longest.max(past + step.tokens.len());
+            items.extend(step.tokens.iter().enumerate().map(|(i, &token)| {
+                let last = i + 1 == step.tokens.len();
+                let wanted = step.want == Want::All || step.want == Want::Last && last;
+                Item { step: index, position: past + i, token, wanted }
+            }));
+        }
+        if self.rope.as_ref().is_none_or(|(positions, _)| *positions < longest) {
+            let positions = longest.next_power_of_two().max(512).min(self.config.max_context);
+            self.rope = Some((positions, RopeTable::new(&self.config, positions)));
+        }
+        Ok(items)
+    }
+
+    /// Runs a chunk through all blocks; leaves the residual stream in `state.x`.
+    fn run(&mut self, items: &[Item], caches: &mut [Cache]) {
+        let hidden = self.config.hidden;
+        self.state.x.resize(items.len() * hidden, 0.0);
+        for (item, x) in items.iter().zip(self.state.x.chunks_exact_mut(hidden)) {
+            self.embed.read_row(item.token as usize, x);
+        }
+        for layer in 0..self.blocks.len() {
+            self.project_qkv(layer, items.len());
+            self.store_heads(layer, items, caches);
+            self.attend(layer, items, caches);
+            self.project_o(layer);
+            self.project_gate_up(layer, items.len());
+            self.project_down(layer);
+        }
+    }
+
+    fn project_qkv(&mut self, layer: usize, tokens: usize) {
+        let block = &self.blocks[layer];
+        let norm = Some((block.attn_norm.as_slice(), self.config.rms_eps));
+        let State { x, qkv, inputs, .. } = &mut self.state;
+        block.qkv.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
+        let widths = [self.config.q_dim(), self.config.kv_dim(), self.config.kv_dim()];
+        let total = widths.iter().sum::<usize>();
+        qkv.resize(tokens * total, 0.0);
+        let out = Shared::new(qkv);
+        let units = units(&block.qkv, 0..3, tokens);
+        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
+        let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
+        self.pool.run(units.len(), &|thread, unit| {
+            // SAFETY: every thread has its own scratch.
+            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
+            let (part, blocks) = units[unit].clone();
+            let tiles = &mut own.tiles[0];
+            block.qkv.rows(isa, store, part, blocks.clone(), inputs, linear, tiles);
+            let offset: usize = widths[..part].iter().sum();
+            for (b, tiles) in blocks.zip(tiles.chunks_exact(tokens)) {
+                let rows = b * ROWS..((b + 1) * ROWS).min(widths[part]);
+                for (t, tile) in tiles.iter().enumerate() {
+                    let at = t * total + offset;
+                    // SAFETY: a unit's rows are its own.
+                    let out = unsafe { out.part(at + rows.start..at + rows.end) };
+                    out.copy_from_slice(&tile[..rows.len()]);
+                }
+            }
+        });
+    }
+
+    /// RoPE, quantisation of the heads, and the new keys and values into the caches.
+    fn store_heads(&mut self, layer: usize, items: &[Item], caches: &mut [Cache]) {
+        let c = &self.config;
+        let Some((_, rope)) = &self.rope else { return };
+        let (dim, heads, kv_heads) = (c.head_dim, c.heads, c.kv_heads);
+        let total = c.q_dim() + 2 * c.kv_dim();
+        let State { qkv, query_codes, query_scales, .. } = &mut self.state;
+        query_codes.resize(items.len() * c.q_dim(), 0);
+        query_scales.resize(items.len() * heads, 0.0);
+        let (qkv, query_codes, query_scales) =
+            (Shared::new(qkv), Shared::new(query_codes), Shared::new(query_scales));
+        let writers: Vec<_> = caches.iter_mut().map(Cache::writer).collect();
+        let scratch = Shared::new(&mut self.scratch);
+        let isa = self.isa;
+        let factor = score_factor(dim);
+        let one = |thread: usize, token: usize| {
+            let item = items[token];
+            // SAFETY: every thread has its own scratch; a unit is a token, and no other unit touches it.
+            let (scratch, row, codes, scales) = unsafe {
+                (
+                    scratch.one(thread),
+                    qkv.part(token * total..(token + 1) * total),
+                    query_codes.part(token * heads * dim..(token + 1) * heads * dim),
+                    query_scales.part(token * heads..(token + 1) * heads),
+                )
+            };
+            let (cos, sin) = (rope.cos(item.position), rope.sin(item.position));
+            let (q, kv) = row.split_at_mut(heads * dim);
+            let (k, v) = kv.split_at_mut(kv_heads * dim);
+            for ((q, codes), scale) in q.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(dim)).zip(scales) {
+                vector::rotate(isa, q, cos, sin);
+                *scale = mul(vector::quantize(isa, q, codes), factor);
+            }
+            let [key, value] = &mut scratch.codes;
+            key.resize(dim, 0);
+            value.resize(dim, 0);
+            for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).enumerate() {
+                vector::rotate(isa, k, cos, sin);
+                let key_scale = vector::quantize(isa, k, key);
+                let value_scale = vector::quantize(isa, v, value);
+                let place = (layer, head, item.position);
+                // SAFETY: positions of a sequence are different, and each is one unit.
+                unsafe { writers[item.step].push(place, (key, key_scale), (value, value_scale)) };
+            }
+        };
+        self.pool.run(items.len(), &one);
+    }
+
+    fn attend(&mut self, layer: usize, items: &[Item], caches: &[Cache]) {
+        let c = &self.config;
+        let (dim, kv_heads, group) = (c.head_dim, c.kv_heads, c.group());
+        let q_dim = c.q_dim();
+        let State { query_codes, query_scales, wide, .. } = &mut self.state;
+        wide.resize(items.len() * q_dim, 0.0);
+        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(wide));
+        let runs = runs(items, (attention::QUERIES / group).max(1));
+        let scratch = Shared::new(&mut self.scratch);
+        let (isa, tables) = (self.isa, &self.tables);
+        self.pool.run(runs.len() * kv_heads, &|thread, unit| {
+            // SAFETY: every thread has its own scratch.
+            let scratch = unsafe { scratch.one(thread) };
+            // the last runs of a prefill see most positions: start with them
+            let run = runs[runs.len() - 1 - unit / kv_heads].clone();
+            let kv_head = unit % kv_heads;
+            let cache = &caches[items[run.start].step];
+            let all = run.flat_map(|token| (kv_head * group..(kv_head + 1) * group).map(move |head| (token, head)));
+            let all: Vec<(usize, usize)> = all.collect();
+            for some in all.chunks(attention::QUERIES) {
+                let query = |&(token, head): &(usize, usize)| Query {
+                    codes: &codes[token * q_dim + head * dim..][..dim],
+                    scale: scales[token * (q_dim / dim) + head],
+                    visible: items[token].position + 1,
+                };
+                let queries: Vec<Query> = some.iter().map(query).collect();
+                let place = (layer, kv_head);
+                attention::attend(isa, tables, cache, place, &queries, &mut scratch.attention, |q, result| {
+                    let (token, head) = some[q];
+                    let at = token * q_dim + head * dim;
+                    // SAFETY: the result of a token and head belongs to one unit.
+                    let out = unsafe { out.part(at..at + dim) };
+                    for (out, value) in out.iter_mut().zip(result) {
+                        *out = value;
+                    }
+                });
+            }
+        });
+    }
+
+    fn project_o(&mut self, layer: usize) {
+        let block = &self.blocks[layer];
+        let norm = block.attn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
+        let State { wide, inputs, .. } = &mut self.state;
+        block.o.quantize(self.isa, &mut self.pool, wide, norm, inputs, &mut self.linear_scratch);
+        self.add_rows(layer, |block| &block.o);
+    }
+
+    fn project_gate_up(&mut self, layer: usize, tokens: usize) {
+        let block = &self.blocks[layer];
+        let norm = Some((block.ffn_norm.as_slice(), self.config.rms_eps));
+        let State { x, wide, inputs, .. } = &mut self.state;
+        block.gate_up.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
+        let ffn = self.config.ffn;
+        wide.resize(tokens * ffn, 0.0);
+        let out = Shared::new(wide);
+        let units = units(&block.gate_up, 0..1, tokens);
+        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
+        let (isa, store, inputs, tables) = (self.isa, &self.store, &*inputs, &self.tables);
+        let activation = self.config.activation;
+        self.pool.run(units.len(), &|thread, unit| {
+            // SAFETY: every thread has its own scratch.
+            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
+            let blocks = units[unit].1.clone();
+            let [gate, up] = &mut own.tiles;
+            block.gate_up.rows(isa, store, 0, blocks.clone(), inputs, linear, gate);
+            block.gate_up.rows(isa, store, 1, blocks.clone(), inputs, linear, up);
+            for ((b, gate), up) in blocks.zip(gate.chunks_exact(tokens)).zip(up.chunks_exact(tokens)) {
+                let rows = b * ROWS..((b + 1) * ROWS).min(ffn);
+                for (t, (gate, up)) in gate.iter().zip(up).enumerate() {
+                    // SAFETY: a unit's rows are its own.
+                    let out = unsafe { out.part(t * ffn + rows.start..t * ffn + rows.end) };
+                    vector::gate(isa, activation, tables, &gate[..rows.len()], up, out);
+                }
+            }
+        });
+    }
+
+    fn project_down(&mut self, layer: usize) {
+        let block = &self.blocks[layer];
+        let norm = block.ffn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
+        let State { wide, inputs, .. } = &mut self.state;
+        block.down.quantize(self.isa, &mut self.pool, wide, norm, inputs, &mut self.linear_scratch);
+        self.add_rows(layer, |block| &block.down);
+    }
+
+    /// Adds the outputs of a layer to the residual stream.
+    fn add_rows(&mut self, layer: usize, which: impl Fn(&Block) -> &Fused) {
+        let fused = which(&self.blocks[layer]);
+        let hidden = self.config.hidden;
+        let State { x, inputs, .. } = &mut self.state;
+        let tokens = x.len() / hidden;
+        let (x, units) = (Shared::new(x), units(fused, 0..1, tokens));
+        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
+        let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
+        self.pool.run(units.len(), &|thread, unit| {
+            // SAFETY: every thread has its own scratch.
+            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
+            let blocks = units[unit].1.clone();
+            let tiles = &mut own.tiles[0];
+            fused.rows(isa, store, 0, blocks.clone(), inputs, linear, tiles);
+            for (b, tiles) in blocks.zip(tiles.chunks_exact(tokens)) {
+                let rows = b * ROWS..((b + 1) * ROWS).min(hidden);
+                for (t, tile) in tiles.iter().enumerate() {
+                    // SAFETY: a unit's rows are its own.
+                    let x = unsafe { x.part(t * hidden + rows.start..t * hidden + rows.end) };
+                    vector::add_to(isa, x, tile);
+                }
+            }
+        });
+    }
+
+    /// Appends the wanted logits of a chunk to the results of their steps.
+    fn logits(&mut self, items: &[Item], results: &mut [Vec<f32>]) {
+        let hidden = self.config.hidden;
+        let table = self.head.as_ref().unwrap_or(&self.embed);
+        let wanted: Vec<usize> = (0..items.len()).filter(|&i| items[i].wanted).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let acts = &mut self.state.head;
+        acts.begin(self.isa, plain_shape(table.rows(), hidden), hidden, wanted.len());
+        let mut scales = Vec::with_capacity(wanted.len());
+        let (mut codes, mut work) = (vec![0; hidden], vec![0.0; hidden]);
+        let writer = acts.writer();
+        for (row, &item) in wanted.iter().enumerate() {
+            let x = &self.state.x[item * hidden..(item + 1) * hidden];
+            let norm = (self.final_norm.as_slice(), self.config.rms_eps);
+            scales.push(vector::norm_quantize(self.isa, x, norm, &mut work, &mut codes));
+            // SAFETY: one thread.
+            unsafe { writer.token(row, &codes) };
+        }
+        drop(writer);
+        let mut all = vec![0.0; wanted.len() * table.rows()];
+        let out = Shared::new(&mut all);
+        let acts = &self.state.head;
+        self.pool.run(table.rows().div_ceil(head::UNIT_ROWS), &|_, unit| {
+            let first = unit * head::UNIT_ROWS;
+            let rows = first..(first + head::UNIT_ROWS).min(table.rows());
+            // SAFETY: a unit's rows are its own.
+            unsafe { head::logits(self.isa, table, rows, acts, &scales, &out) };
+        });
+        drop(out);
+        if let [item] = wanted[..] {
+            if results[items[item].step].is_empty() {
+                results[items[item].step] = all;
+                return;
+            }
+        }
+        for (&item, logits) in wanted.iter().zip(all.chunks_exact(table.rows())) {
+            results[items[item].step].extend_from_slice(logits);
+        }
+    }
+}
+
+/// Units of work: a layer and some of its row blocks.
+fn units(fused: &Fused, parts: Range<usize>, tokens: usize) -> Vec<(usize, Range<usize>)> {
+    let part_units = |part| {
+        let (blocks, step) = (fused.blocks(part), fused.unit_blocks(part, tokens));
+        (0..blocks).step_by(step).map(move |first| (part, first..(first + step).min(blocks)))
+    };
+    parts.flat_map(part_units).collect()
+}
+
+/// Runs of at most `longest` neighbouring tokens of one sequence.
+fn runs(items: &[Item], longest: usize) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if items[run.start].step == item.step && run.len() < longest => run.end += 1,
+            _ => runs.push(index..index + 1),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cpu::testing::config, engine::ReferenceEngine};
+    use spec::model::{
+        Activation, Numerics,
+        random::{self, RandomSpec, WeightKind},
+    };
+
+    const PLAIN: RandomSpec = RandomSpec {
+        seed: 1,
+        kind: WeightKind::Tensor,
+        sub_norms: true,
+        tied: true,
+        input_norms: false,
+        coded_tables: true,
+    };
+
+    fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
+        let silu = config();
+        let relu2 = ModelConfig { activation: Activation::Relu2, heads: 4, kv_heads: 4, ..config() };
+        let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..config() };
+        let wide = ModelConfig { hidden: 192, ffn: 400, heads: 10, kv_heads: 1, head_dim: 32, ..config() };
+        vec![
+            (relu2.clone(), PLAIN),
+            (silu.clone(), RandomSpec { kind: WeightKind::Row, sub_norms: false, tied: false, ..PLAIN }),
+            (silu.clone(), RandomSpec { kind: WeightKind::Group(10), coded_tables: false, ..PLAIN }),
+            (relu2.clone(), RandomSpec { kind: WeightKind::Shard, ..PLAIN }),
+            (silu, RandomSpec { kind: WeightKind::Sherry, ..PLAIN }),
+            (relu2, RandomSpec { kind: WeightKind::TwoPlanes, input_norms: true, ..PLAIN }),
+            (odd.clone(), PLAIN),
+            (odd, RandomSpec { kind: WeightKind::TwoPlanes, tied: false, ..PLAIN }),
+            (wide.clone(), PLAIN),
+            (wide, RandomSpec { kind: WeightKind::Group(64), ..PLAIN }),
+        ]
+    }
+
+    fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
+    }
+
+    fn step(sequence: SequenceId, tokens: &[u32], want: Want) -> Step<'_> {
+        Step { sequence, tokens, want }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_bits_of_the_reference() {
+        for (index, (config, spec)) in every_kind().into_iter().enumerate() {
+            let weights = random::model(&config, spec);
+            let tokens: Vec<u32> = (0..150u32).map(|i| (i * 37 + 11) % config.vocab as u32).collect();
+            let mut reference = ReferenceEngine::new(weights.clone(), Numerics::Device).unwrap();
+            let id = reference.new_sequence().unwrap();
+            let want = reference.forward(&[step(id, &tokens, Want::All)]).unwrap().remove(0);
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let at = format!("{} model {index} {threads} threads", isa.name());
+                    let mut engine = CpuEngine::with_isa(&weights, threads, isa).unwrap();
+                    let id = engine.new_sequence().unwrap();
+                    let whole = engine.forward(&[step(id, &tokens, Want::All)]).unwrap().remove(0);
+                    assert!(bits(&whole) == bits(&want), "{at}");
+                    let cut = 1 + index * 7;
+                    engine.truncate(id, cut);
+                    let mut first = cut;
+                    for count in [1, 1, 2, 3, 5, 9] {
+                        let some = &tokens[first..first + count];
+                        let last = engine.forward(&[step(id, some, Want::Last)]).unwrap().remove(0);
+                        first += count;
+                        let row = (first - 1) * config.vocab..first * config.vocab;
+                        assert!(bits(&last) == bits(&want[row]), "{at} after {first} tokens");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_in_a_batch_do_not_touch_each_other() {
+        let config = config();
+        let weights = random::model(&config, PLAIN);
+        let tokens: Vec<u32> = (0..300u32).map(|i| (i * 13 + 5) % 50).collect();
+        let mut engine = CpuEngine::new(&weights, 2).unwrap();
+        let mut alone = |tokens: &[u32]| {
+            let id = engine.new_sequence().unwrap();
+            let logits = engine.forward(&[step(id, tokens, Want::Last)]).unwrap().remove(0);
+            engine.free_sequence(id);
+            logits
+        };
+        let (a, b, c) = (alone(&tokens[..290]), alone(&tokens[5..7]), alone(&tokens[9..40]));
+        let ids: Vec<_> = (0..3).map(|_| engine.new_sequence().unwrap()).collect();
+        let parts = [&tokens[..290], &tokens[5..7], &tokens[9..40]];
+        let steps = [
+            step(ids[0], &parts[0][..289], Want::Nothing),
+            step(ids[1], &parts[1][..1], Want::Nothing),
+            step(ids[2], &parts[2][..30], Want::All),
+        ];
+        let got = engine.forward(&steps).unwrap();
+        assert_eq!((got[0].len(), got[1].len(), got[2].len()), (0, 0, 30 * 50));
+        let last: Vec<_> = ids.iter().zip(parts).map(|(&id, p)| step(id, &p[p.len() - 1..], Want::Last)).collect();
+        assert_eq!(engine.forward(&last).unwrap(), [a, b, c]);
+        assert_eq!(engine.len(ids[0]), 290);
+    }
+
+    #[test]
+    fn bad_requests_change_nothing() {
+        let weights = random::model(&config(), PLAIN);
+        let mut engine = CpuEngine::new(&weights, 1).unwrap();
+        let id = engine.new_sequence().unwrap();
+        engine.forward(&[step(id, &[1, 2, 3], Want::Nothing)]).unwrap();
+        assert!(matches!(engine.forward(&[step(id, &[50], Want::Last)]), Err(EngineError::Request(_))));
+        assert!(matches!(engine.forward(&[step(id, &[1; 398], Want::Last)]), Err(EngineError::Request(_))));
+        let twice = [step(id, &[1], Want::Last), step(id, &[2], Want::Last)];
+        assert!(matches!(engine.forward(&twice), Err(EngineError::Sequence(0))));
+        assert!(matches!(engine.forward(&[step(SequenceId(7), &[1], Want::Last)]), Err(EngineError::Sequence(7))));
+        assert_eq!(engine.len(id), 3);
+        assert_eq!(engine.forward(&[]).unwrap(), Vec::<Vec<f32>>::new());
+        assert_eq!(engine.forward(&[step(id, &[], Want::Last)]).unwrap(), [Vec::<f32>::new()]);
+        engine.free_sequence(id);
+        assert_eq!(engine.len(id), 0);
+    }
+}

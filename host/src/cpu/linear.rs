@@ -1,0 +1,245 @@
+//! Linear layers that share an input: the packed matrices and the forms of the input they need.
+
+use super::{
+    acts::Acts,
+    isa::Isa,
+    layout::{Code, ROWS, Shape},
+    matmul::{self, Packed, products},
+    pool::Pool,
+    shared::Shared,
+    vector::{self, Norm},
+};
+use spec::format::matrix::{Linear, TritMatrix};
+use std::ops::Range;
+
+/// One plane of trits.
+struct Plane {
+    shape: Shape,
+    bytes: Range<usize>,
+    group: usize,
+    multipliers: Vec<u8>,
+    scales: Vec<[f32; ROWS]>,
+    acts: usize,
+}
+
+/// One linear layer.
+struct Projection {
+    planes: Vec<Plane>,
+    bias: Vec<[f32; ROWS]>,
+    input: usize,
+}
+
+/// One norm of the input, and the forms of the quantised result: an index into [`Inputs::acts`] each.
+struct Input {
+    norm: Option<(Vec<f32>, f32)>,
+    forms: Vec<(usize, Shape, usize)>,
+}
+
+/// Linear layers with a common input: q, k and v, for example.
+pub struct Fused {
+    parts: Vec<Projection>,
+    inputs: Vec<Input>,
+    cols: usize,
+}
+
+/// Where matrices go in the store, and what is to be packed there.
+#[derive(Default)]
+pub struct Plan {
+    /// Bytes so far.
+    pub bytes: usize,
+    /// Matrices to pack, in the order of the store.
+    pub jobs: Vec<(TritMatrix, Shape, Range<usize>)>,
+}
+
+/// Quantised inputs of a [`Fused`], reused from layer to layer.
+#[derive(Default)]
+pub struct Inputs {
+    tokens: usize,
+    acts: Vec<Acts>,
+    scales: Vec<Vec<f32>>,
+}
+
+/// Buffers of a thread.
+#[derive(Default)]
+pub struct Scratch {
+    codes: Vec<i8>,
+    work: [Vec<f32>; 2],
+    products: matmul::Scratch,
+}
+
+impl Fused {
+    /// Plans the layers `linears`, which all have the same number of inputs.
+    pub fn new(isa: Isa, linears: &[&Linear], plan: &mut Plan) -> Self {
+        let mut fused = Fused { parts: Vec::new(), inputs: Vec::new(), cols: linears[0].cols() };
+        let mut forms = 0;
+        for linear in linears {
+            let norm = &linear.input_norm;
+            let input = fused.inputs.iter().position(|i| i.norm == *norm).unwrap_or_else(|| {
+                fused.inputs.push(Input { norm: norm.clone(), forms: Vec::new() });
+                fused.inputs.len() - 1
+            });
+            let planes = linear.planes.iter().map(|plane| {
+                let (rows, cols) = (linear.rows(), linear.cols());
+                let shape = Shape { code: isa.code(plane.trits.encoding()), rows, cols };
+                let scale = plane.scale.to_device(rows, cols);
+                let group = if scale.multipliers.is_empty() { cols } else { scale.group };
+                let known = &mut fused.inputs[input].forms;
+                let same = |form: &&(usize, Shape, usize)| (form.1.code, form.2) == (shape.code, group);
+                let acts = known.iter().find(same).map(|form| form.0).unwrap_or_else(|| {
+                    known.push((forms, shape, group));
+                    forms += 1;
+                    forms - 1
+                });
+                let bytes = plan.bytes..plan.bytes + shape.bytes();
+                plan.bytes = bytes.end;
+                plan.jobs.push((plane.trits.clone(), shape, bytes.clone()));
+                let multipliers = by_blocks(&scale.multipliers, rows, cols.div_ceil(group));
+                Plane { shape, bytes, group, multipliers, scales: in_blocks(&scale.row), acts }
+            });
+            let planes = planes.collect();
+            let bias = linear.bias.as_deref().map(in_blocks).unwrap_or_default();
+            fused.parts.push(Projection { planes, bias, input });
+        }
+        fused
+    }
+
+    /// Row blocks of a layer.
+    pub fn blocks(&self, part: usize) -> usize {
+        self.parts[part].planes[0].shape.blocks()
+    }
+
+    /// Row blocks that make a good unit of work: some 32 KiB of weights for few tokens, two blocks for
+    /// many, always even.
+    pub fn unit_blocks(&self, part: usize, tokens: usize) -> usize {
+        let bytes = self.parts[part].planes[0].shape.block_bytes();
+        ((32 << 10) / bytes / tokens.max(1)).next_multiple_of(2).max(2)
+    }
+
+    /// Norms and quantises `x`, `[tokens, cols]`.
+    pub fn quantize(
+        &self,
+        isa: Isa,
+        pool: &mut Pool,
+        x: &[f32],
+        norm: Option<Norm<'_>>,
+        inputs: &mut Inputs,
+        scratch: &mut [Scratch],
+    ) {
+        let tokens = x.len() / self.cols;
+        inputs.tokens = tokens;
+        let forms = self.inputs.iter().map(|i| i.forms.len()).sum();
+        if inputs.acts.len() < forms {
+            inputs.acts.resize_with(forms, Acts::default);
+        }
+        inputs.scales.resize_with(self.inputs.len().max(inputs.scales.len()), Vec::new);
+        for input in &self.inputs {
+            for &(acts, shape, group) in &input.forms {
+                inputs.acts[acts].begin(isa, shape, group, tokens);
+            }
+        }
+        for scales in &mut inputs.scales {
+            scales.resize(tokens, 0.0);
+        }
+        let writers: Vec<_> = inputs.acts[..forms].iter_mut().map(Acts::writer).collect();
+        let scales: Vec<_> = inputs.scales.iter_mut().map(|s| Shared::new(s)).collect();
+        let scratch = Shared::new(scratch);
+        pool.run(tokens, &|thread, token| {
+            // SAFETY: every thread has its own scratch.
+            let scratch = unsafe { scratch.one(thread) };
+            let x = &x[token * self.cols..(token + 1) * self.cols];
+            for (input, scales) in self.inputs.iter().zip(&scales) {
+                let own = input.norm.as_ref().map(|(weight, eps)| (weight.as_slice(), *eps));
+                let scale = quantize_one(isa, x, norm, own, scratch);
+                for &(acts, ..) in &input.forms {
+                    // SAFETY: a unit is a token; no other unit writes to it.
+                    unsafe { writers[acts].token(token, &scratch.codes) };
+                }
+                // SAFETY: as above.
+                unsafe { scales.set(token, scale) };
+            }
+        });
+    }
+
+    /// Outputs of the row blocks `blocks` of a layer: `out[(block - blocks.start) * tokens + token]`.
+    pub fn rows(
+        &self,
+        isa: Isa,
+        store: &[u8],
+        part: usize,
+        blocks: Range<usize>,
+        inputs: &Inputs,
+        scratch: &mut Scratch,
+        out: &mut Vec<[f32; ROWS]>,
+    ) {
+        let projection = &self.parts[part];
+        let tokens = inputs.tokens;
+        out.resize(blocks.len() * tokens, [0.0; ROWS]);
+        let scales = &inputs.scales[projection.input][..tokens];
+        for (index, plane) in projection.planes.iter().enumerate() {
+            let packed = Packed {
+                shape: plane.shape,
+                bytes: &store[plane.bytes.clone()],
+                group: plane.group,
+                multipliers: &plane.multipliers,
+            };
+            let acts = &inputs.acts[plane.acts];
+            products(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
+                let out = &mut out[(block - blocks.start) * tokens..][..tokens];
+                vector::dequantize(isa, sums, scales, &plane.scales[block], index == 0, out);
+            });
+        }
+        if !projection.bias.is_empty() {
+            for (block, out) in blocks.zip(out.chunks_exact_mut(tokens)) {
+                for out in out {
+                    vector::add_to(isa, out, &projection.bias[block]);
+                }
+            }
+        }
+    }
+}
+
+/// One token's codes into `scratch.codes`; returns its scale. The four cases of
+/// `spec::model::decoder`.
+fn quantize_one(isa: Isa, x: &[f32], norm: Option<Norm<'_>>, own: Option<Norm<'_>>, scratch: &mut Scratch) -> f32 {
+    let Scratch { codes, work: [normed, work], .. } = scratch;
+    codes.resize(x.len(), 0);
+    normed.resize(x.len(), 0.0);
+    work.resize(x.len(), 0.0);
+    match (norm, own) {
+        (None, None) => vector::quantize(isa, x, codes),
+        (Some(norm), None) | (None, Some(norm)) => vector::norm_quantize(isa, x, norm, work, codes),
+        (Some(norm), Some(own)) => {
+            vector::norm(isa, x, norm, normed);
+            vector::norm_quantize(isa, normed, own, work, codes)
+        }
+    }
+}
+
+/// `[rows]` to blocks of 16, padded with zeros.
+fn in_blocks(rows: &[f32]) -> Vec<[f32; ROWS]> {
+    let block = |rows: &[f32]| std::array::from_fn(|i| rows.get(i).copied().unwrap_or(0.0));
+    rows.chunks(ROWS).map(block).collect()
+}
+
+/// Multipliers `[rows][groups]` to `[row blocks][groups][16]`.
+fn by_blocks(multipliers: &[u8], rows: usize, groups: usize) -> Vec<u8> {
+    if multipliers.is_empty() {
+        return Vec::new();
+    }
+    let at = |row: usize, group| if row < rows { multipliers[row * groups + group] } else { 0 };
+    let lanes = |block, group| (0..ROWS).map(move |lane| at(block * ROWS + lane, group));
+    (0..rows.div_ceil(ROWS)).flat_map(|block| (0..groups).flat_map(move |group| lanes(block, group))).collect()
+}
+
+/// Widest matrix whose sums with multipliers stay in 32 bits.
+pub const MAX_GROUPED_COLS: usize = i32::MAX as usize / (127 * 255);
+
+/// Whether the 32-bit kernels can compute this layer exactly.
+pub fn fits(linear: &Linear) -> bool {
+    linear.cols() <= MAX_GROUPED_COLS || linear.planes.iter().all(|p| p.scale.group(linear.cols()) == linear.cols())
+}
+
+/// The layout of the head's activations: as they are.
+pub const fn plain_shape(rows: usize, cols: usize) -> Shape {
+    Shape { code: Code::Two, rows, cols }
+}
