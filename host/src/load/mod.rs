@@ -4,8 +4,11 @@
 //! source was. Large dense tables stay views of the mapped file. Nothing a file says can make the
 //! loaders panic, read out of bounds or allocate more than a small multiple of the file's size.
 
+pub mod chat;
+mod clock;
 pub mod dense;
 pub mod error;
+pub mod gguf;
 pub mod hf;
 pub mod json;
 mod meter;
@@ -17,7 +20,7 @@ pub use error::LoadError;
 pub use meter::{NoProgress, Progress};
 pub use tokenizer::{Tokenizer, TokenizerSource};
 
-use crate::mmap::{FileError, MappedFile};
+use crate::mmap::MappedFile;
 use spec::model::ModelWeights;
 use std::{
     fs,
@@ -100,6 +103,6 @@ const EXPECTED: &str = "a folder with config.json and safetensors files, or a GG
 pub fn load_model(path: &Path, options: &LoadOptions, progress: &dyn Progress) -> Result<LoadedModel, LoadError> {
     match detect(path)? {
         ModelKind::HuggingFace => hf::load(path, options, progress),
-        ModelKind::Gguf => Err(FileError::Empty { path: path.into() }.into()),
+        ModelKind::Gguf => gguf::load(path, options, progress),
     }
 }

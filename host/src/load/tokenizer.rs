@@ -118,6 +118,12 @@ impl Tokenizer {
         DecodeStream { tokenizer: self, ids: Vec::new(), shown: 0 }
     }
 
+    /// A decoder for tokens that follow `prompt`, whose last tokens decide how the next one reads.
+    pub fn stream_after(&self, prompt: &[u32]) -> DecodeStream<'_> {
+        let ids = prompt[prompt.len().saturating_sub(DecodeStream::LONGEST_WAIT)..].to_vec();
+        DecodeStream { tokenizer: self, shown: ids.len(), ids }
+    }
+
     /// Id of the token that begins a text.
     pub fn bos(&self) -> Option<u32> {
         self.bos

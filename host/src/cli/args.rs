@@ -1,0 +1,189 @@
+//! Options that several commands share.
+
+use super::exit::CliError;
+use clap::{Args, ValueEnum};
+use host::generate::SamplerSettings;
+use spec::model::Numerics;
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What computes the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Fast code for this processor, the same bits as the accelerator
+    Cpu,
+    /// The plain specification: slow, for checks
+    Reference,
+    /// The simulated accelerator
+    Sim,
+    /// An FPGA on the memory bus (Zynq)
+    Axi,
+    /// An FPGA on PCI Express
+    Xdma,
+}
+
+/// Arithmetic, as the user names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NumericsArg {
+    /// What the published model computes
+    Float,
+    /// The accelerator's arithmetic, bit for bit
+    Device,
+}
+
+impl NumericsArg {
+    /// The arithmetic meant.
+    pub fn numerics(self) -> Numerics {
+        match self {
+            NumericsArg::Float => Numerics::Float,
+            NumericsArg::Device => Numerics::Device,
+        }
+    }
+}
+
+/// The model and what runs it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Hugging Face folder, GGUF file or packed image [default: $TERCET_MODEL, else the shipped story model]
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Longest sequence in tokens [default: the model's own limit]
+    #[arg(short, long, value_name = "N")]
+    pub ctx_size: Option<usize>,
+    /// Threads [default: all available cores]
+    #[arg(short, long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// What computes [default: cpu; reference for float numerics]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// Device node of an FPGA backend
+    #[arg(long, value_name = "PATH")]
+    pub device: Option<PathBuf>,
+}
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sampling (in this order: penalty, top-k, top-p, min-p, temperature, draw)")]
+pub struct SamplingArgs {
+    /// Temperature; 0 always takes the most probable token
+    #[arg(long, default_value_t = SamplerSettings::default().temperature, value_name = "T", allow_negative_numbers = true)]
+    pub temp: f32,
+    /// The same as --temp 0
+    #[arg(long, conflicts_with = "temp")]
+    pub greedy: bool,
+    /// Keep the K most probable tokens; 0 keeps all
+    #[arg(long, default_value_t = SamplerSettings::default().top_k, value_name = "K")]
+    pub top_k: usize,
+    /// Keep the fewest tokens that reach probability P together; 1 keeps all
+    #[arg(long, default_value_t = SamplerSettings::default().top_p, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: f32,
+    /// Drop tokens less probable than P times the best; 0 keeps all
+    #[arg(long, default_value_t = SamplerSettings::default().min_p, value_name = "P", allow_negative_numbers = true)]
+    pub min_p: f32,
+    /// Weaken tokens that occurred lately; 1 is off
+    #[arg(long, default_value_t = SamplerSettings::default().repeat_penalty, value_name = "R", allow_negative_numbers = true)]
+    pub repeat_penalty: f32,
+    /// How many tokens count as lately; -1 is all
+    #[arg(long, default_value_t = 64, value_name = "N", allow_negative_numbers = true)]
+    pub repeat_last_n: i64,
+    /// Seed: the same seed gives the same text on every machine; -1 draws one and shows it
+    #[arg(short, long, default_value_t = 1, value_name = "N", allow_negative_numbers = true)]
+    pub seed: i64,
+}
+
+impl SamplingArgs {
+    /// The sampler's settings, checked.
+    pub fn settings(&self) -> Result<SamplerSettings, CliError> {
+        let seed = match self.seed {
+            -1 => std::hash::RandomState::new().build_hasher().finish() >> 32,
+            seed => u64::try_from(seed)
+                .map_err(|_| CliError::usage(format!("--seed = {seed}: expected 0 or more, or -1 for a random one")))?,
+        };
+        let repeat_last_n = match self.repeat_last_n {
+            -1 => None,
+            n => Some(usize::try_from(n).map_err(|_| {
+                CliError::usage(format!("--repeat-last-n = {n}: expected 0 (off) or more, or -1 for all tokens"))
+            })?),
+        };
+        let settings = SamplerSettings {
+            temperature: if self.greedy { 0.0 } else { self.temp },
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            repeat_last_n,
+            seed,
+        };
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+/// When a generation ends.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "End")]
+pub struct EndArgs {
+    /// Most new tokens; -1 goes on until the model ends or the context is full
+    #[arg(short, long, default_value_t = 256, value_name = "N", allow_negative_numbers = true)]
+    pub n_predict: i64,
+    /// End at this text, which is not shown (repeatable)
+    #[arg(short = 'r', long = "stop", visible_alias = "reverse-prompt", value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Never choose the token that ends a text
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// End after this many seconds, with exit code 74
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+}
+
+impl EndArgs {
+    /// Most new tokens.
+    pub fn limit(&self) -> Result<usize, CliError> {
+        match self.n_predict {
+            -1 => Ok(usize::MAX),
+            n => usize::try_from(n)
+                .map_err(|_| CliError::usage(format!("--n-predict = {n}: expected 0 or more, or -1 for no limit"))),
+        }
+    }
+}
+
+/// A duration in seconds, at most a year.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number of seconds".to_string())?;
+    if (0.0..=3.2e7).contains(&value) { Ok(Duration::from_secs_f64(value)) } else { Err("expected 0 to 3.2e7".into()) }
+}
+
+/// Token ids from the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenIds(pub Vec<u32>);
+
+/// Token ids separated by commas or spaces.
+pub fn token_ids(text: &str) -> Result<TokenIds, String> {
+    let ids = text.split([',', ' ', '\n', '\t']).filter(|part| !part.is_empty());
+    let id = |part: &str| part.parse().map_err(|_| format!("{part:?} is no token id; expected numbers like 1,2,3"));
+    ids.map(id).collect::<Result<_, _>>().map(TokenIds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_ids_are_numbers() {
+        assert_eq!(token_ids("1, 2 3,"), Ok(TokenIds(vec![1, 2, 3])));
+        assert!(token_ids("1,x").unwrap_err().contains("\"x\""));
+        assert!(token_ids("-1").is_err());
+        assert!(token_ids("4294967296").is_err());
+    }
+
+    #[test]
+    fn seconds_are_finite() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["-1", "nan", "inf", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

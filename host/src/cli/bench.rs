@@ -1,0 +1,226 @@
+//! `bench`: prefill and decode speed, with llama-bench's names.
+
+use super::args::{ModelArgs, NumericsArg};
+use super::exit::CliError;
+use super::model::{Model, threads};
+use super::output::Progress;
+use super::report::{ms, rounded};
+use super::{Global, output, signals};
+use clap::{Args, ValueEnum};
+use host::engine::{Engine, Step, Want};
+use host::generate::score::top1;
+use host::generate::stats::{mean_and_deviation, percentile};
+use serde_json::{Value, json};
+use spec::model::random::Rng;
+use std::time::{Duration, Instant};
+
+/// Form of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Markdown
+    Md,
+    /// Comma-separated values
+    Csv,
+    /// One array
+    Json,
+    /// One object per row
+    Jsonl,
+}
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  host bench
+  host bench -m DIR -p 64,512 -n 64 -d 0,256 -t 1 -o json
+
+As llama-bench: ppN is the prefill of N random tokens, tgN the decode of N tokens one by one, @ dD after \
+D tokens of context; one unmeasured run, then -r measured ones; tokenising and sampling are not included. \
+ttft is the time of the whole prefill with the choice of the first token; itl the time between tokens.")]
+pub struct BenchArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Arithmetic
+    #[arg(long, value_enum, default_value = "device", help_heading = "Model")]
+    numerics: NumericsArg,
+    /// Prefill lengths; 0 for none
+    #[arg(short = 'p', long, value_name = "N,N", default_value = "512", value_delimiter = ',')]
+    n_prompt: Vec<usize>,
+    /// Decode lengths; 0 for none
+    #[arg(short = 'n', long, value_name = "N,N", default_value = "128", value_delimiter = ',')]
+    n_gen: Vec<usize>,
+    /// Tokens of context before the test
+    #[arg(short = 'd', long, value_name = "N,N", default_value = "0", value_delimiter = ',')]
+    n_depth: Vec<usize>,
+    /// Measured runs of each test
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: u32,
+    /// Form of the table
+    #[arg(short, long, value_enum, default_value = "md", help_heading = "Output")]
+    output: Form,
+    /// The same as -o json
+    #[arg(long, conflicts_with = "output", help_heading = "Output")]
+    json: bool,
+}
+
+/// One row of the table.
+struct Test {
+    name: String,
+    prompt: usize,
+    decode: usize,
+    depth: usize,
+    rates: Vec<f64>,
+    first: Vec<Duration>,
+    intervals: Vec<Duration>,
+}
+
+/// Runs the command.
+pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
+    let model = Model::open(&args.model, global.quiet)?;
+    let tests = tests(args, model.config().max_context)?;
+    let mut engine = model.engine(&args.model, args.numerics)?;
+    let progress = Progress::count("measuring", global.quiet);
+    let runs = tests.len() as u64 * u64::from(args.repetitions + 1);
+    let mut finished = 0;
+    let mut rows = Vec::new();
+    for mut test in tests {
+        for repetition in 0..=args.repetitions {
+            measure(engine.as_mut(), &mut test, repetition > 0)?;
+            finished += 1;
+            progress.set(finished, runs);
+        }
+        rows.push(test);
+    }
+    drop(progress);
+    show(args, &model, engine.as_ref(), &rows)
+}
+
+fn tests(args: &BenchArgs, context: usize) -> Result<Vec<Test>, CliError> {
+    let mut tests = Vec::new();
+    for &depth in &args.n_depth {
+        let kinds = args.n_prompt.iter().map(|&n| ("pp", n, 0)).chain(args.n_gen.iter().map(|&n| ("tg", 0, n)));
+        for (kind, prompt, decode) in kinds.filter(|(_, prompt, decode)| prompt + decode > 0) {
+            let needed = depth + prompt + decode;
+            let at = if depth > 0 { format!(" @ d{depth}") } else { String::new() };
+            let name = format!("{kind}{}{at}", prompt + decode);
+            if needed > context {
+                let text =
+                    format!("{name}: needs {needed} tokens, the context has {context}; use a smaller -p, -n or -d");
+                return Err(CliError::usage(text));
+            }
+            let (rates, first, intervals) = (Vec::new(), Vec::new(), Vec::new());
+            tests.push(Test { name, prompt, decode, depth, rates, first, intervals });
+        }
+    }
+    if tests.is_empty() {
+        return Err(CliError::usage("bench: no tests; give -p or -n a number above 0"));
+    }
+    Ok(tests)
+}
+
+/// One run of a test; `keep` says whether it counts.
+fn measure(engine: &mut dyn Engine, test: &mut Test, keep: bool) -> Result<(), CliError> {
+    signals::check()?;
+    let vocab = engine.config().vocab;
+    let mut rng = Rng::new(test.depth as u64);
+    let mut random = |count: usize| -> Vec<u32> { (0..count).map(|_| rng.below(vocab) as u32).collect() };
+    let (context, prompt, decode) = (random(test.depth), random(test.prompt), random(test.decode));
+    let sequence = engine.new_sequence()?;
+    if !context.is_empty() {
+        engine.forward(&[Step { sequence, tokens: &context, want: Want::Nothing }])?;
+    }
+    let mut intervals = Vec::new();
+    let mut first = None;
+    let begin = Instant::now();
+    if !prompt.is_empty() {
+        let logits = engine.forward(&[Step { sequence, tokens: &prompt, want: Want::Last }])?;
+        std::hint::black_box(logits.first().and_then(|row| top1(row)));
+        first = Some(begin.elapsed());
+    }
+    for token in &decode {
+        let start = Instant::now();
+        engine.forward(&[Step { sequence, tokens: std::slice::from_ref(token), want: Want::Last }])?;
+        intervals.push(start.elapsed());
+        signals::check()?;
+    }
+    let took = begin.elapsed();
+    engine.free_sequence(sequence);
+    if keep {
+        test.rates.push((test.prompt + test.decode) as f64 / took.as_secs_f64());
+        test.first.extend(first);
+        test.intervals.extend(intervals);
+    }
+    Ok(())
+}
+
+fn show(args: &BenchArgs, model: &Model, engine: &dyn Engine, tests: &[Test]) -> Result<(), CliError> {
+    let values: Vec<Value> = tests.iter().map(|test| row(args, model, engine, test)).collect::<Result<_, _>>()?;
+    let form = if args.json { Form::Json } else { args.output };
+    let cell = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match form {
+        Form::Json => output::write_json(&Value::Array(values), true),
+        Form::Jsonl => values.iter().try_for_each(|value| output::write_json(value, false)),
+        Form::Csv => {
+            let quote = |value: &Value| format!("\"{}\"", cell(value).replace('"', "\"\""));
+            let names: Vec<&str> = values[0].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let mut text = names.join(",") + "\n";
+            for value in &values {
+                let cells: Vec<String> = names.iter().map(|name| quote(&value[*name])).collect();
+                text += &(cells.join(",") + "\n");
+            }
+            output::write(&text)
+        }
+        Form::Md => {
+            let first = &values[0];
+            let mut text = format!("{}; {}\n\n", cell(&first["backend"]), cell(&first["evidence"]));
+            text += "| model | size MiB | params M | test | tok/s | ttft ms | itl p50 ms | itl p99 ms |\n";
+            text += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n";
+            for value in &values {
+                let mib = value["model_bytes"].as_f64().unwrap_or(0.0) / f64::from(1 << 20);
+                let millions = value["params"].as_f64().unwrap_or(0.0) / 1e6;
+                let rate = value["tok_s"].as_f64().unwrap_or(0.0);
+                let deviation = value["tok_s_stddev"].as_f64().unwrap_or(0.0);
+                let (model, test) = (cell(&value["model"]), cell(&value["test"]));
+                let (ttft, p50, p99) =
+                    (cell(&value["ttft_ms"]), cell(&value["itl_ms_p50"]), cell(&value["itl_ms_p99"]));
+                text += &format!(
+                    "| {model} | {mib:.2} | {millions:.2} | {test} | {rate:.2} ± {deviation:.2} | {ttft} | {p50} | {p99} |\n"
+                );
+            }
+            output::write(&text)
+        }
+    }
+}
+
+fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Result<Value, CliError> {
+    let (rate, deviation) = mean_and_deviation(&test.rates);
+    let seconds: Vec<f64> = test.first.iter().map(Duration::as_secs_f64).collect();
+    let first = (!seconds.is_empty()).then(|| rounded(mean_and_deviation(&seconds).0 * 1e3, 3));
+    Ok(json!({
+        "version": super::VERSION,
+        "model": model.path.file_name().map(|name| name.to_string_lossy()),
+        "family": model.config().name,
+        "model_bytes": model.files.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+        "params": model.parameters(),
+        "backend": engine.describe(),
+        "numerics": format!("{:?}", args.numerics).to_lowercase(),
+        "threads": if Model::is_reference(&args.model, args.numerics) { 1 } else { threads(args.model.threads)? },
+        "test": test.name,
+        "n_prompt": test.prompt,
+        "n_gen": test.decode,
+        "n_depth": test.depth,
+        "repetitions": test.rates.len(),
+        "tok_s": rounded(rate, 3),
+        "tok_s_stddev": rounded(deviation, 3),
+        "samples_tok_s": test.rates.iter().map(|rate| rounded(*rate, 3)).collect::<Vec<_>>(),
+        "ttft_ms": first,
+        "itl_ms_p50": percentile(&test.intervals, 50).map(ms),
+        "itl_ms_p99": percentile(&test.intervals, 99).map(ms),
+        "load_ms": ms(model.load),
+        "evidence": "measured",
+    }))
+}

@@ -1,0 +1,179 @@
+//! Finds and opens the model and makes the engine that runs it.
+
+use super::args::{Backend, ModelArgs, NumericsArg};
+use super::exit::{CliError, Exit};
+use super::output::{Progress, note};
+use super::packed;
+use host::engine::{Engine, ReferenceEngine};
+use host::image::{is_image, open_image};
+use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
+use spec::model::{ModelConfig, ModelWeights};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The model in `models/` that is used when none is named.
+pub const SHIPPED: &str = "tercet-stories-5m";
+
+/// Names the model instead of `--model`.
+pub const VARIABLE: &str = "TERCET_MODEL";
+
+/// A loaded model.
+pub struct Model {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether nobody named one, so that it is the shipped one.
+    pub shipped: bool,
+    /// Weights and shape.
+    pub weights: ModelWeights,
+    /// Kind of file and weights, for people.
+    pub format: String,
+    /// Files that hold the weights, with their sizes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// Things that are odd but not wrong.
+    pub warnings: Vec<String>,
+    /// Its tokenizer as loaded, with the chat templates.
+    pub tokenizer: Option<TokenizerSource>,
+    /// Time to load it.
+    pub load: Duration,
+}
+
+impl Model {
+    /// Finds and loads the model, and sets the context length.
+    pub fn open(args: &ModelArgs, quiet: bool) -> Result<Self, CliError> {
+        let (path, shipped) = find(args.model.as_deref())?;
+        let mut model = Model { shipped, ..Model::load(&path, quiet)? };
+        if !quiet {
+            model.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
+        }
+        let longest = model.weights.config.max_context;
+        if let Some(wanted) = args.ctx_size {
+            if wanted == 0 || wanted > longest {
+                let text = format!("--ctx-size = {wanted}: expected 1 to {longest}, the model's longest sequence");
+                return Err(CliError::usage(text));
+            }
+            model.weights.config.max_context = wanted;
+        }
+        Ok(model)
+    }
+
+    /// Loads a model of any kind.
+    pub fn load(path: &Path, quiet: bool) -> Result<Self, CliError> {
+        let begin = Instant::now();
+        if is_image(path) {
+            let image = open_image(path)?;
+            return Ok(Model {
+                path: path.into(),
+                shipped: false,
+                tokenizer: packed::tokenizer_of(path, &image.extras),
+                format: format!("packed image {}", image.summary.hash),
+                files: vec![(path.into(), image.summary.bytes)],
+                warnings: Vec::new(),
+                weights: image.weights,
+                load: begin.elapsed(),
+            });
+        }
+        let progress = Progress::bytes("loading", quiet);
+        let LoadedModel { weights, tokenizer, source } = load_model(path, &LoadOptions::default(), &progress)?;
+        let SourceInfo { format, files, warnings, .. } = source;
+        Ok(Model {
+            path: path.into(),
+            shipped: false,
+            weights,
+            format,
+            files,
+            warnings,
+            tokenizer,
+            load: begin.elapsed(),
+        })
+    }
+
+    /// Number of parameters in matrices: trits and table entries.
+    pub fn parameters(&self) -> u64 {
+        let c = self.config();
+        let block = 2 * c.hidden * c.q_dim() + 2 * c.hidden * c.kv_dim() + 3 * c.hidden * c.ffn;
+        let tables = 1 + usize::from(self.weights.head.is_some());
+        (c.layers * block + tables * c.vocab * c.hidden) as u64
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.weights.config
+    }
+
+    /// The tokenizer, or an error that says what is missing.
+    pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
+        match &self.tokenizer {
+            Some(source) => Ok(Tokenizer::new(source, self.config().vocab)?),
+            None => {
+                let path = self.path.display();
+                let text = format!("{path}: has no tokenizer; add its tokenizer.json, or give token ids with --ids");
+                Err(CliError::new(Exit::Input, text))
+            }
+        }
+    }
+
+    /// Whether the plain, single-threaded model would run.
+    pub fn is_reference(args: &ModelArgs, numerics: NumericsArg) -> bool {
+        backend(args, numerics) == Backend::Reference
+    }
+
+    /// An engine for this model; which one follows from backend and numerics, never silently.
+    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
+        threads(args.threads)?;
+        let backend = backend(args, numerics);
+        match (backend, numerics) {
+            (Backend::Reference, _) => Ok(Box::new(ReferenceEngine::new(self.weights.clone(), numerics.numerics())?)),
+            (Backend::Cpu, NumericsArg::Float) => {
+                Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
+            }
+            (backend, _) => Err(not_built(backend)),
+        }
+    }
+}
+
+/// The backend that was asked for, or the one that suits the numerics.
+fn backend(args: &ModelArgs, numerics: NumericsArg) -> Backend {
+    args.backend.unwrap_or(match numerics {
+        NumericsArg::Float => Backend::Reference,
+        NumericsArg::Device => DEFAULT_DEVICE_BACKEND,
+    })
+}
+
+const DEFAULT_DEVICE_BACKEND: Backend = Backend::Reference;
+
+fn not_built(backend: Backend) -> CliError {
+    let name = format!("{backend:?}").to_lowercase();
+    CliError::new(
+        Exit::Unavailable,
+        format!("--backend {name}: not built into this program; use --backend cpu or reference"),
+    )
+}
+
+/// Number of threads to use.
+pub fn threads(wanted: Option<usize>) -> Result<usize, CliError> {
+    match wanted {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(n @ 1..=1024) => Ok(n),
+        Some(n) => Err(CliError::usage(format!("--threads = {n}: expected 1 to 1024"))),
+    }
+}
+
+/// The model's path: named, from the environment, or the shipped one.
+pub fn find(named: Option<&Path>) -> Result<(PathBuf, bool), CliError> {
+    if let Some(path) = named {
+        return Ok((path.into(), false));
+    }
+    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return Ok((path.into(), false));
+    }
+    let exe = std::env::current_exe().unwrap_or_default();
+    let near = exe.ancestors().skip(1).flat_map(|dir| [dir.join("models"), dir.join("share/tercet/models")]);
+    let built = [Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")];
+    let mut places = near.chain(built).map(|dir| dir.join(SHIPPED));
+    let place = places.find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+        let text =
+            format!("no model: no --model, no {VARIABLE} and no models/{SHIPPED} near the program; use --model PATH");
+        CliError::new(Exit::Input, text)
+    })?;
+    Ok((place, true))
+}

@@ -1,0 +1,72 @@
+//! `pack`: any model becomes one packed image.
+
+use super::exit::CliError;
+use super::output::Progress;
+use super::{Global, output, packed, signals};
+use clap::Args;
+use host::image::{is_image, open_image, write_image};
+use host::load::{LoadOptions, load_model};
+use serde_json::json;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Options of `pack`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  host pack DIR -o model.tercet && host generate -m model.tercet \"Once upon a time\"
+
+The image holds weights, tokenizer and chat template, with checksums. It is written under a temporary \
+name and renamed when complete. The same model always gives the same bytes.")]
+pub struct PackArgs {
+    /// Hugging Face folder, GGUF file or packed image
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The image to write; an older one is replaced
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Print one object
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &PackArgs, global: Global) -> Result<(), CliError> {
+    let (weights, extras) = if is_image(&args.model) {
+        let image = open_image(&args.model)?;
+        (image.weights, image.extras)
+    } else {
+        let progress = Progress::bytes("loading", global.quiet);
+        let model = load_model(&args.model, &LoadOptions::default(), &progress)?;
+        drop(progress);
+        if !global.quiet {
+            model
+                .source
+                .warnings
+                .iter()
+                .for_each(|text| output::note(&format!("note: {}: {text}", args.model.display())));
+        }
+        let total = model.source.files.iter().map(|(_, bytes)| bytes).sum();
+        let progress = Progress::bytes("hashing", global.quiet);
+        let mut done = 0;
+        let mut hashed = |bytes| {
+            done += bytes;
+            progress.set(done, total);
+        };
+        let extras = packed::extras_of(&model, &mut hashed)?;
+        (model.weights, extras)
+    };
+    let progress = Progress::bytes("packing", global.quiet);
+    let mut told = |done, total| {
+        progress.set(done, total);
+        if signals::check().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let summary = write_image(&weights, &extras, &args.output, &mut told)?;
+    drop(progress);
+    let (path, hash) = (args.output.display().to_string(), summary.hash.to_string());
+    if args.json {
+        let value = json!({"path": path, "bytes": summary.bytes, "sections": summary.sections, "hash": hash});
+        return output::write_json(&value, true);
+    }
+    output::write(&format!("{path}: {} bytes, {} sections, hash {hash}\n", summary.bytes, summary.sections))
+}

@@ -1,0 +1,50 @@
+//! The text of tokens as they come: whole characters, up to a stop string.
+
+use super::exit::CliError;
+use host::generate::StopGate;
+use host::load::Tokenizer;
+use host::load::tokenizer::DecodeStream;
+
+/// A text that grows token by token.
+pub struct Reply<'a> {
+    stream: Option<DecodeStream<'a>>,
+    gate: StopGate,
+    /// What has been shown.
+    pub text: String,
+}
+
+impl<'a> Reply<'a> {
+    /// An empty text that ends at any of `stops`. Without a tokenizer the text is the ids.
+    pub fn new(tokenizer: Option<&'a Tokenizer>, stops: &[String]) -> Self {
+        Reply { stream: tokenizer.map(Tokenizer::stream), gate: StopGate::new(stops), text: String::new() }
+    }
+
+    /// Takes a token; returns the text that may be shown now.
+    pub fn push(&mut self, token: u32) -> Result<String, CliError> {
+        let piece = match &mut self.stream {
+            Some(stream) => stream.push(token)?.unwrap_or_default(),
+            None if self.text.is_empty() => token.to_string(),
+            None => format!(" {token}"),
+        };
+        let shown = self.gate.push(&piece);
+        self.text.push_str(&shown);
+        Ok(shown)
+    }
+
+    /// The text that was held back, once no more tokens come.
+    pub fn finish(&mut self) -> Result<String, CliError> {
+        let tail = match &mut self.stream {
+            Some(stream) => stream.flush()?.unwrap_or_default(),
+            None => String::new(),
+        };
+        let mut rest = self.gate.push(&tail);
+        rest.push_str(&self.gate.finish());
+        self.text.push_str(&rest);
+        Ok(rest)
+    }
+
+    /// The stop string that ended the text.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.gate.hit()
+    }
+}

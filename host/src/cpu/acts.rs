@@ -1,0 +1,217 @@
+//! int8 activations in the forms that the kernels read.
+
+use super::{
+    isa::Isa,
+    layout::{Code, Shape},
+};
+
+/// 64 bytes on a cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub [i8; 64]);
+
+/// Which columns are summed before a multiplier is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// Columns in a group; the last group may be shorter.
+    pub size: usize,
+}
+
+/// A run of slots that belongs to one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First slot of the row block.
+    pub slot: usize,
+    /// Slots.
+    pub count: usize,
+}
+
+/// Activations of several tokens for matrices of one layout, width and grouping.
+#[derive(Default)]
+pub struct Acts {
+    tokens: usize,
+    key: Option<(Code, usize, usize)>,
+    stride_lines: usize,
+    rows: Vec<Line>,
+    tiles: Vec<(usize, usize)>,
+    words: Vec<i32>,
+    spans: Vec<Span>,
+    sums: Vec<i32>,
+}
+
+/// From this many tokens on, the tile unit beats the vector unit.
+pub const AMX_TOKENS: usize = 4;
+
+impl Acts {
+    /// Most tokens that a vector kernel of `isa` multiplies at a time.
+    pub const fn max_tile(isa: Isa) -> usize {
+        match isa {
+            Isa::Avx512 | Isa::Amx => 16,
+            _ => 4,
+        }
+    }
+
+    /// Takes `tokens` rows of `shape.cols` codes, `codes` being `[tokens, shape.cols]`. `group` is the
+    /// number of columns that share a multiplier, `shape.cols` if there are no multipliers.
+    pub fn prepare(&mut self, isa: Isa, shape: Shape, group: usize, tokens: usize, codes: &[i8]) {
+        let cols = shape.cols;
+        assert_eq!(codes.len(), tokens * cols, "activations");
+        let group = group.clamp(1, cols);
+        self.tokens = tokens;
+        self.key = Some((shape.code, cols, group));
+        self.stride_lines = (shape.slots() * 4).div_ceil(64);
+        self.sum_groups(group, cols, codes);
+        self.fill_rows(shape.code, cols, codes);
+        self.words.clear();
+        self.tiles.clear();
+        if !self.uses_tiles(isa) {
+            self.plan_spans(shape, group);
+            self.plan_tiles(Self::max_tile(isa));
+            self.fill_words(shape, group);
+        }
+    }
+
+    /// Whether `isa` multiplies these activations with the tile unit.
+    pub fn uses_tiles(&self, isa: Isa) -> bool {
+        let single = self.key.is_some_and(|(_, cols, group)| group == cols);
+        isa == Isa::Amx && single && self.tokens >= AMX_TOKENS
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Panics unless these activations were prepared for such matrices.
+    pub fn check(&self, shape: Shape, group: usize) {
+        let want = (shape.code, shape.cols, group.clamp(1, shape.cols));
+        assert_eq!(self.key, Some(want), "activations prepared for another matrix");
+    }
+
+    /// Token tiles: first token and count.
+    pub fn tiles(&self) -> &[(usize, usize)] {
+        &self.tiles
+    }
+
+    /// Slots of each group.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Words of a tile, `[slots of all spans][tokens of the tile]`.
+    pub fn words(&self, tile: (usize, usize)) -> &[i32] {
+        let entries: usize = self.spans.iter().map(|s| s.count).sum();
+        &self.words[entries * tile.0..entries * (tile.0 + tile.1)]
+    }
+
+    /// Sums of the codes, `[groups, tokens]`.
+    pub fn sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// Codes in slot order, `[tokens rounded up to a multiple of 16, row_lines]`, zero padded.
+    pub fn rows(&self) -> &[Line] {
+        &self.rows
+    }
+
+    /// Lines of a row.
+    pub fn row_lines(&self) -> usize {
+        self.stride_lines
+    }
+
+    fn sum_groups(&mut self, group: usize, cols: usize, codes: &[i8]) {
+        self.sums.clear();
+        for start in (0..cols).step_by(group) {
+            let end = (start + group).min(cols);
+            self.sums.extend(codes.chunks_exact(cols).map(|row| sum(&row[start..end])));
+        }
+    }
+
+    fn fill_rows(&mut self, code: Code, cols: usize, codes: &[i8]) {
+        let lines = self.stride_lines;
+        self.rows.resize(self.tokens.next_multiple_of(16) * lines, Line([0; 64]));
+        for (row, out) in codes.chunks_exact(cols).zip(self.rows.chunks_exact_mut(lines)) {
+            let mut pieces = row.chunks(64);
+            for line in out {
+                let piece = pieces.next().unwrap_or(&[]);
+                match <&[i8; 64]>::try_from(piece) {
+                    Ok(whole) => line.0 = *whole,
+                    Err(_) => {
+                        line.0 = [0; 64];
+                        line.0[..piece.len()].copy_from_slice(piece);
+                    }
+                }
+                if code == Code::Sherry {
+                    transpose_fours(&mut line.0);
+                }
+            }
+        }
+        self.rows[self.tokens * lines..].fill(Line([0; 64]));
+    }
+
+    fn plan_spans(&mut self, shape: Shape, group: usize) {
+        self.spans.clear();
+        if group == shape.cols {
+            self.spans.push(Span { slot: 0, count: shape.slots() });
+            return;
+        }
+        let unit = shape.code.unit_slots();
+        for start in (0..shape.cols).step_by(group) {
+            let end = (start + group).min(shape.cols);
+            let (first, last) = (start / (4 * unit) * unit, end.div_ceil(4 * unit) * unit);
+            self.spans.push(Span { slot: first, count: last - first });
+        }
+    }
+
+    fn plan_tiles(&mut self, max: usize) {
+        let count = self.tokens.div_ceil(max).max(1);
+        let mut first = 0;
+        for tile in 0..count {
+            let end = self.tokens * (tile + 1) / count;
+            self.tiles.push((first, end - first));
+            first = end;
+        }
+    }
+
+    fn fill_words(&mut self, shape: Shape, group: usize) {
+        let lines = self.stride_lines;
+        let whole = self.spans.len() == 1;
+        for &(first, count) in &self.tiles {
+            for (g, span) in self.spans.iter().enumerate() {
+                let bounds = g * group..(g + 1) * group;
+                for slot in span.slot..span.slot + span.count {
+                    let mask = if whole { !0 } else { mask(shape.code, slot, &bounds) };
+                    for token in first..first + count {
+                        let line = &self.rows[token * lines + slot / 16].0;
+                        let four = &line[slot % 16 * 4..slot % 16 * 4 + 4];
+                        let word = i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
+                        self.words.push(word & mask);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sum(codes: &[i8]) -> i32 {
+    codes.iter().map(|&c| i32::from(c)).sum()
+}
+
+/// Byte `4b + v` of every 16 goes to `4v + b`: the order of [`Code::Sherry`]'s slots.
+fn transpose_fours(line: &mut [i8; 64]) {
+    for unit in line.chunks_exact_mut(16) {
+        let old: [i8; 16] = std::array::from_fn(|i| unit[i]);
+        for (i, byte) in unit.iter_mut().enumerate() {
+            *byte = old[i % 4 * 4 + i / 4];
+        }
+    }
+}
+
+/// Ones in the bytes of a slot whose inputs lie in `bounds`.
+fn mask(code: Code, slot: usize, bounds: &std::ops::Range<usize>) -> i32 {
+    let input = |b: usize| match code {
+        Code::Sherry => slot / 4 * 16 + 4 * b + slot % 4,
+        _ => slot * 4 + b,
+    };
+    i32::from_le_bytes(std::array::from_fn(|b| if bounds.contains(&input(b)) { 0xff } else { 0 }))
+}

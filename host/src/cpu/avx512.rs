@@ -1,0 +1,292 @@
+//! AVX-512 with VNNI and VBMI.
+//!
+//! A byte lookup (`vpermb`) turns a vector of 5-bit codes into a trit vector in one step; the index bits
+//! above the code are ignored by repeating the 32-entry table, so nothing is masked. `vpdpbusd`
+//! multiplies it by four activations that are broadcast on their way from memory.
+
+use super::{
+    acts::Acts,
+    layout::{Code, ROWS, VECTOR, table},
+};
+use std::arch::x86_64::*;
+
+/// A 32-entry table twice over, so that index bit 5 does not matter.
+#[repr(align(64))]
+struct Twice([u8; 64]);
+
+const fn twice(entries: [u8; 32], offset: u8) -> Twice {
+    let mut out = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        out[i] = entries[i % 32].wrapping_sub(offset);
+        i += 1;
+    }
+    Twice(out)
+}
+
+const fn five(offset: u8) -> [Twice; 3] {
+    [twice(table(Code::Five, 0), offset), twice(table(Code::Five, 1), offset), twice(table(Code::Five, 2), offset)]
+}
+
+const fn sherry(offset: u8) -> [Twice; 4] {
+    [
+        twice(table(Code::Sherry, 0), offset),
+        twice(table(Code::Sherry, 1), offset),
+        twice(table(Code::Sherry, 2), offset),
+        twice(table(Code::Sherry, 3), offset),
+    ]
+}
+
+/// Tables of `trit + 1`.
+static FIVE: [Twice; 3] = five(0);
+static SHERRY: [Twice; 4] = sherry(0);
+/// Tables of `trit`.
+static FIVE_SIGNED: [Twice; 3] = five(1);
+static SHERRY_SIGNED: [Twice; 4] = sherry(1);
+
+/// How far ahead of the current group weights are prefetched. Measured: docs/performance.
+const AHEAD: usize = 2048;
+
+/// The eight code vectors of a group, junk above bit 4 of every byte.
+macro_rules! codes {
+    ($p:expr) => {{
+        let p: *const u8 = $p;
+        let load = |i: usize| _mm512_loadu_si512(p.add(i * VECTOR).cast());
+        let v = [load(0), load(1), load(2), load(3), load(4)];
+        let low3 = _mm512_set1_epi8(7);
+        let bit3 = _mm512_set1_epi8(8);
+        // bitwise `mask ? a : b`
+        macro_rules! pick {
+            ($mask:expr, $a:expr, $b:expr) => {
+                _mm512_ternarylogic_epi32::<0xca>($mask, $a, $b)
+            };
+        }
+        let c5 = pick!(low3, _mm512_srli_epi16::<5>(v[0]), _mm512_srli_epi16::<3>(v[3]));
+        let c6 = pick!(low3, _mm512_srli_epi16::<5>(v[1]), _mm512_srli_epi16::<3>(v[4]));
+        let high = pick!(bit3, _mm512_srli_epi16::<2>(v[3]), _mm512_srli_epi16::<1>(v[4]));
+        let c7 = pick!(low3, _mm512_srli_epi16::<5>(v[2]), high);
+        [v[0], v[1], v[2], v[3], v[4], c5, c6, c7]
+    }};
+}
+
+/// Dot products of one row block with `M` tokens whose words are interleaved; `S` sets of
+/// accumulators hide the latency of `vpdpbusd`.
+macro_rules! fused {
+    ($name:ident, $tables:ident, $places:literal) => {
+        /// # Safety
+        /// The processor has the features; `block` holds whole groups, `words` `M` words for each of
+        /// their slots, `sums` and `out` `M` elements.
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+        unsafe fn $name<const M: usize, const S: usize>(
+            block: &[u8],
+            words: &[i32],
+            sums: &[i32],
+            out: &mut [[i32; ROWS]],
+        ) {
+            const SLOTS: usize = 8 * $places;
+            let groups = block.len() / (5 * VECTOR);
+            debug_assert!(words.len() >= groups * SLOTS * M && sums.len() >= M && out.len() >= M);
+            // SAFETY: all loads lie inside the slices by the lengths above; prefetches do not fault.
+            unsafe {
+                let tables: [__m512i; $places] =
+                    std::array::from_fn(|t| _mm512_load_si512($tables[t].0.as_ptr().cast()));
+                let mut acc = [[_mm512_setzero_si512(); M]; S];
+                for m in 0..M {
+                    acc[0][m] = _mm512_set1_epi32(-sums[m]);
+                }
+                let mut p = block.as_ptr();
+                let mut a = words.as_ptr();
+                for _ in 0..groups {
+                    for i in 0..5 {
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + i * VECTOR).cast());
+                    }
+                    let c = codes!(p);
+                    macro_rules! step {
+                        ($code:literal) => {
+                            for place in 0..$places {
+                                let w = _mm512_permutexvar_epi8(c[$code], tables[place]);
+                                let slot = $code * $places + place;
+                                for m in 0..M {
+                                    let x = _mm512_set1_epi32(a.add(slot * M + m).read_unaligned());
+                                    acc[slot % S][m] = _mm512_dpbusd_epi32(acc[slot % S][m], w, x);
+                                }
+                            }
+                        };
+                    }
+                    step!(0);
+                    step!(1);
+                    step!(2);
+                    step!(3);
+                    step!(4);
+                    step!(5);
+                    step!(6);
+                    step!(7);
+                    p = p.add(5 * VECTOR);
+                    a = a.add(SLOTS * M);
+                }
+                for m in 0..M {
+                    let mut sum = acc[0][m];
+                    for set in &acc[1..] {
+                        sum = _mm512_add_epi32(sum, set[m]);
+                    }
+                    _mm512_storeu_si512(out[m].as_mut_ptr().cast(), sum);
+                }
+            }
+        }
+    };
+}
+
+fused!(fused_five, FIVE, 3);
+fused!(fused_sherry, SHERRY, 4);
+
+macro_rules! by_tokens {
+    ($kernel:ident, $m:expr, $($args:expr),*) => {
+        match $m {
+            1 => $kernel::<1, 6>($($args),*),
+            2 => $kernel::<2, 4>($($args),*),
+            3 => $kernel::<3, 3>($($args),*),
+            4 => $kernel::<4, 3>($($args),*),
+            5 => $kernel::<5, 2>($($args),*),
+            6 => $kernel::<6, 2>($($args),*),
+            7 => $kernel::<7, 2>($($args),*),
+            8 => $kernel::<8, 1>($($args),*),
+            9 => $kernel::<9, 1>($($args),*),
+            10 => $kernel::<10, 1>($($args),*),
+            11 => $kernel::<11, 1>($($args),*),
+            12 => $kernel::<12, 1>($($args),*),
+            13 => $kernel::<13, 1>($($args),*),
+            14 => $kernel::<14, 1>($($args),*),
+            15 => $kernel::<15, 1>($($args),*),
+            16 => $kernel::<16, 1>($($args),*),
+            n => unreachable!("tiles of {n} tokens"),
+        }
+    };
+}
+
+/// Dot products of a row block whose rows have one multiplier: `out[token][output]`.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL, VNNI and VBMI.
+pub unsafe fn block(block: &[u8], code: Code, acts: &Acts, out: &mut [[i32; ROWS]]) {
+    for &(first, count) in acts.tiles() {
+        let words = acts.words((first, count));
+        let sums = &acts.sums()[first..first + count];
+        let out = &mut out[first..first + count];
+        // SAFETY: the features are the caller's promise; `Acts` holds a word for every slot and token.
+        unsafe {
+            match code {
+                Code::Five => by_tokens!(fused_five, count, block, words, sums, out),
+                Code::Sherry => by_tokens!(fused_sherry, count, block, words, sums, out),
+                Code::Two => unreachable!("the 512-bit kernels read 5-bit codes"),
+            }
+        }
+    }
+}
+
+/// Unpacks a row block to trit vectors of `trit + 1`, or of `trit` if `signed`.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW and VBMI; `panel` is aligned to 64 and holds every slot.
+pub unsafe fn unpack(block: &[u8], code: Code, signed: bool, panel: &mut [u8]) {
+    assert!(panel.len() >= block.len() / code.group_bytes() * code.group_slots() * VECTOR, "panel");
+    // SAFETY: features and alignment are the caller's promise, the length was checked.
+    unsafe {
+        match (code, signed) {
+            (Code::Five, false) => unpack_codes(block, &FIVE, panel),
+            (Code::Five, true) => unpack_codes(block, &FIVE_SIGNED, panel),
+            (Code::Sherry, false) => unpack_codes(block, &SHERRY, panel),
+            (Code::Sherry, true) => unpack_codes(block, &SHERRY_SIGNED, panel),
+            (Code::Two, _) => unreachable!("the 512-bit kernels read 5-bit codes"),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn unpack_codes<const PLACES: usize>(block: &[u8], tables: &[Twice; PLACES], panel: &mut [u8]) {
+    // SAFETY: the caller checked the length of `panel` and promises its alignment.
+    unsafe {
+        let tables: [__m512i; PLACES] = std::array::from_fn(|t| _mm512_load_si512(tables[t].0.as_ptr().cast()));
+        let mut p = block.as_ptr();
+        let mut to = panel.as_mut_ptr();
+        for _ in 0..block.len() / (5 * VECTOR) {
+            for i in 0..5 {
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + i * VECTOR).cast());
+            }
+            for c in codes!(p) {
+                for table in tables {
+                    _mm512_store_si512(to.cast(), _mm512_permutexvar_epi8(c, table));
+                    to = to.add(VECTOR);
+                }
+            }
+            p = p.add(5 * VECTOR);
+        }
+    }
+}
+
+/// Dot products of an unpacked row block (`trit + 1`) whose groups have multipliers, `[groups][16]`.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL, VNNI; `panel` holds every slot that `acts` names.
+pub unsafe fn grouped(panel: &[u8], multipliers: &[u8], acts: &Acts, out: &mut [[i32; ROWS]]) {
+    for &(first, count) in acts.tiles() {
+        // SAFETY: as promised by the caller.
+        unsafe { by_tokens!(grouped_tile, count, panel, multipliers, acts, (first, count), out) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn grouped_tile<const M: usize, const S: usize>(
+    panel: &[u8],
+    multipliers: &[u8],
+    acts: &Acts,
+    tile: (usize, usize),
+    out: &mut [[i32; ROWS]],
+) {
+    let words = acts.words(tile);
+    let mut entry = 0;
+    let mut total = [_mm512_setzero_si512(); M];
+    for (g, span) in acts.spans().iter().enumerate() {
+        let sums = &acts.sums()[g * acts.tokens() + tile.0..][..M];
+        let slots = &panel[span.slot * VECTOR..(span.slot + span.count) * VECTOR];
+        let words = &words[entry * M..(entry + span.count) * M];
+        entry += span.count;
+        let mut acc = [[_mm512_setzero_si512(); M]; S];
+        for m in 0..M {
+            acc[0][m] = _mm512_set1_epi32(-sums[m]);
+        }
+        // SAFETY: the slices above hold `span.count` vectors and as many words for each token.
+        unsafe {
+            let dot = |acc: &mut [__m512i; M], i: usize| {
+                let w = _mm512_loadu_si512(slots.as_ptr().add(i * VECTOR).cast());
+                for m in 0..M {
+                    let x = _mm512_set1_epi32(*words.as_ptr().add(i * M + m));
+                    acc[m] = _mm512_dpbusd_epi32(acc[m], w, x);
+                }
+            };
+            let mut i = 0;
+            while i + S <= span.count {
+                for (set, acc) in acc.iter_mut().enumerate() {
+                    dot(acc, i + set);
+                }
+                i += S;
+            }
+            while i < span.count {
+                dot(&mut acc[0], i);
+                i += 1;
+            }
+            let multiplier = multipliers[g * ROWS..(g + 1) * ROWS].as_ptr();
+            let multiplier = _mm512_cvtepu8_epi32(_mm_loadu_si128(multiplier.cast()));
+            for m in 0..M {
+                let mut sum = acc[0][m];
+                for set in &acc[1..] {
+                    sum = _mm512_add_epi32(sum, set[m]);
+                }
+                total[m] = _mm512_add_epi32(total[m], _mm512_mullo_epi32(sum, multiplier));
+            }
+        }
+    }
+    for m in 0..M {
+        // SAFETY: a row of `out` is 64 bytes.
+        unsafe { _mm512_storeu_si512(out[tile.0 + m].as_mut_ptr().cast(), total[m]) };
+    }
+}

@@ -1,0 +1,51 @@
+//! A slice that the threads of a job write disjoint parts of.
+
+use std::{marker::PhantomData, ops::Range};
+
+/// A mutable slice, shared between threads; who writes what is up to the job.
+pub struct Shared<'a, T> {
+    base: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: access goes through `part`, whose callers promise that no two threads share an element.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+// SAFETY: as above; the value is a borrowed slice.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    /// Shares a slice for as long as it is borrowed.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Shared { base: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The elements `range`.
+    ///
+    /// # Safety
+    /// While the result lives, no other part that overlaps it exists.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "part {range:?} of {}", self.len);
+        // SAFETY: inside the slice by the assertion, unique by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_checked() {
+        let mut data = [1, 2, 3];
+        let shared = Shared::new(&mut data);
+        // SAFETY: the only part at this time.
+        let part = unsafe { shared.part(1..3) };
+        part[1] = 9;
+        // SAFETY: as above; panics before there is a part.
+        let outside = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unsafe { shared.part(2..4).len() }));
+        assert!(outside.is_err());
+        assert_eq!(data, [1, 2, 9]);
+    }
+}

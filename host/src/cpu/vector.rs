@@ -1,0 +1,380 @@
+//! Element-wise arithmetic of `spec::numerics`, laid out so that the compiler can use vectors.
+//!
+//! The operations are `spec`'s own, in its order, nothing is fused: what is written here in plain Rust
+//! is compiled once for each instruction set ([`versions`]), so every version gives the same bits.
+
+use spec::{
+    model::Activation,
+    numerics::{
+        exp2::{self, Exp2Table},
+        f32ops::{SUM_LANES, add, div, from_i32, mul, round_to_i32, sqrt, sub},
+        quant::{FLOOR, MAX_CODE},
+        sigmoid::{self, SigmoidTable},
+        softmax,
+    },
+};
+
+/// Makes `pub fn name(isa, args)` of a plain `#[inline(always)] fn` with the same arguments.
+macro_rules! versions {
+    ($(#[$doc:meta])* $name:ident = $plain:ident ( $($arg:ident : $type:ty),* $(,)? ) $(-> $result:ty)?) => {
+        $(#[$doc])*
+        pub fn $name(isa: $crate::cpu::Isa, $($arg: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+                fn wide($($arg: $type),*) $(-> $result)? {
+                    $plain($($arg),*)
+                }
+                #[target_feature(enable = "avx2")]
+                fn half($($arg: $type),*) $(-> $result)? {
+                    $plain($($arg),*)
+                }
+                match isa {
+                    // SAFETY: these sets are only offered where the processor has their features.
+                    $crate::cpu::Isa::Avx512 | $crate::cpu::Isa::Amx => return unsafe { wide($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::cpu::Isa::Avx2 | $crate::cpu::Isa::AvxVnni => return unsafe { half($($arg),*) },
+                    _ => {}
+                }
+            }
+            let _ = isa;
+            $plain($($arg),*)
+        }
+    };
+}
+
+/// A norm: weights and what is added to the mean square.
+pub type Norm<'a> = (&'a [f32], f32);
+
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut partial = [0.0f32; SUM_LANES];
+    let mut chunks = x.chunks_exact(SUM_LANES);
+    for chunk in &mut chunks {
+        for (lane, &value) in partial.iter_mut().zip(chunk) {
+            *lane = add(*lane, mul(value, value));
+        }
+    }
+    for (lane, &value) in partial.iter_mut().zip(chunks.remainder()) {
+        *lane = add(*lane, mul(value, value));
+    }
+    let mut half = SUM_LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            partial[i] = add(partial[i], partial[i + half]);
+        }
+        half /= 2;
+    }
+    partial[0]
+}
+
+#[inline(always)]
+fn rms_factor(x: &[f32], eps: f32) -> f32 {
+    let mean = div(sum_of_squares(x), x.len() as f32);
+    div(1.0, sqrt(add(mean, eps)))
+}
+
+#[inline(always)]
+fn abs_max(x: &[f32]) -> f32 {
+    let mut lanes = [FLOOR; 64];
+    let mut chunks = x.chunks_exact(64);
+    for chunk in &mut chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(value.abs());
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane = lane.max(value.abs());
+    }
+    lanes.iter().fold(FLOOR, |max, &lane| max.max(lane))
+}
+
+#[inline(always)]
+fn fill_codes(x: &[f32], max: f32, codes: &mut [i8]) {
+    let inverse = div(MAX_CODE, max);
+    for (code, &x) in codes.iter_mut().zip(x) {
+        *code = round_to_i32(mul(x, inverse)).clamp(-127, 127) as i8;
+    }
+}
+
+#[inline(always)]
+fn quantize_plain(x: &[f32], codes: &mut [i8]) -> f32 {
+    let max = abs_max(x);
+    fill_codes(x, max, codes);
+    div(max, MAX_CODE)
+}
+
+#[inline(always)]
+fn norm_quantize_plain(x: &[f32], norm: Norm<'_>, work: &mut [f32], codes: &mut [i8]) -> f32 {
+    let work = &mut work[..x.len()];
+    for ((y, &x), &w) in work.iter_mut().zip(x).zip(norm.0) {
+        *y = mul(x, w);
+    }
+    let max = abs_max(work);
+    fill_codes(work, max, codes);
+    div(mul(max, rms_factor(x, norm.1)), MAX_CODE)
+}
+
+#[inline(always)]
+fn norm_plain(x: &[f32], norm: Norm<'_>, out: &mut [f32]) {
+    let factor = rms_factor(x, norm.1);
+    for ((y, &x), &w) in out.iter_mut().zip(x).zip(norm.0) {
+        *y = mul(mul(x, w), factor);
+    }
+}
+
+versions!(
+    /// [`spec::numerics::quant::quantize`] into `codes`; returns the scale.
+    quantize = quantize_plain(x: &[f32], codes: &mut [i8]) -> f32
+);
+versions!(
+    /// [`spec::numerics::quant::norm_quantize`] into `codes`; returns the scale. `work` has room for `x`.
+    norm_quantize = norm_quantize_plain(x: &[f32], norm: Norm<'_>, work: &mut [f32], codes: &mut [i8]) -> f32
+);
+versions!(
+    /// [`spec::numerics::quant::norm`] into `out`.
+    norm = norm_plain(x: &[f32], norm: Norm<'_>, out: &mut [f32])
+);
+
+#[inline(always)]
+fn dequantize_plain(sums: &[[i32; 16]], scales: &[f32], rows: &[f32; 16], first: bool, out: &mut [[f32; 16]]) {
+    for ((sums, &scale), out) in sums.iter().zip(scales).zip(out) {
+        for i in 0..16 {
+            let y = mul(from_i32(sums[i]), mul(scale, rows[i]));
+            out[i] = if first { y } else { add(out[i], y) };
+        }
+    }
+}
+
+versions!(
+    /// `sum * (scale of the token * scale of the row)` for a row block, stored if `first`, added if not.
+    dequantize = dequantize_plain(
+        sums: &[[i32; 16]], scales: &[f32], rows: &[f32; 16], first: bool, out: &mut [[f32; 16]],
+    )
+);
+
+#[inline(always)]
+fn add_plain(x: &mut [f32], y: &[f32]) {
+    for (x, &y) in x.iter_mut().zip(y) {
+        *x = add(*x, y);
+    }
+}
+
+versions!(
+    /// `x += y`
+    add_to = add_plain(x: &mut [f32], y: &[f32])
+);
+
+/// Tables of the element-wise functions.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Softmax.
+    pub exp2: Exp2Table,
+    /// SiLU.
+    pub sigmoid: SigmoidTable,
+}
+
+/// [`SigmoidTable::silu`] without branches.
+#[inline(always)]
+fn silu(table: &[i32; 513], x: f32) -> f32 {
+    const ONE: i32 = 1 << sigmoid::RESULT_BITS;
+    const STEP_BITS: u32 = sigmoid::ARGUMENT_BITS + 4 - sigmoid::INDEX_BITS;
+    const LIMIT: i32 = sigmoid::LIMIT << sigmoid::ARGUMENT_BITS;
+    let magnitude = round_to_i32(mul(x.abs(), (1 << sigmoid::ARGUMENT_BITS) as f32));
+    let inside = magnitude.clamp(0, LIMIT - 1);
+    let index = (inside >> STEP_BITS) as usize & 511;
+    let along = inside & ((1 << STEP_BITS) - 1);
+    let rise = table[index + 1] - table[index];
+    let inner = table[index] + ((rise * along + (1 << (STEP_BITS - 1))) >> STEP_BITS);
+    let positive = if magnitude >= LIMIT { ONE } else { inner };
+    let fixed = if x.is_sign_negative() { ONE - positive } else { positive };
+    mul(x, mul(from_i32(fixed), 1.0 / ONE as f32))
+}
+
+#[inline(always)]
+fn gate_plain(activation: Activation, tables: &Tables, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let table = tables.sigmoid.entries();
+    match activation {
+        Activation::Silu => {
+            for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+                *out = mul(silu(table, gate), up);
+            }
+        }
+        Activation::Relu2 => {
+            for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+                *out = mul(mul(gate.max(0.0), gate.max(0.0)), up);
+            }
+        }
+    }
+}
+
+versions!(
+    /// [`spec::model::ffn::device`]: `act(gate) * up`.
+    gate = gate_plain(activation: Activation, tables: &Tables, gate: &[f32], up: &[f32], out: &mut [f32])
+);
+
+#[inline(always)]
+fn rotate_plain(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+        let turned = sub(mul(*a, cos), mul(*b, sin));
+        *b = add(mul(*b, cos), mul(*a, sin));
+        *a = turned;
+    }
+}
+
+versions!(
+    /// [`spec::numerics::rope::RopeTable::rotate`] of one head.
+    rotate = rotate_plain(head: &mut [f32], cos: &[f32], sin: &[f32])
+);
+
+/// Scores of a run of positions in place of their dot products; returns the largest.
+#[inline(always)]
+fn scores_plain(dots: &mut [i32], key_scales: &[f32], query_scale: f32) -> i32 {
+    let mut top = i32::MIN;
+    for (dot, &ks) in dots.iter_mut().zip(key_scales) {
+        *dot = softmax::fixed16(mul(from_i32(*dot), mul(ks, query_scale)));
+        top = top.max(*dot);
+    }
+    top
+}
+
+versions!(
+    /// Replaces dot products by scores ([`softmax::fixed16`]) and returns the largest.
+    scores = scores_plain(dots: &mut [i32], key_scales: &[f32], query_scale: f32) -> i32
+);
+
+/// [`Exp2Table::weight`] without branches.
+#[inline(always)]
+fn weight(table: &[i32; 129], distance: u32) -> i32 {
+    const STEP_BITS: u32 = exp2::FRACTION_BITS - exp2::INDEX_BITS;
+    let whole = distance >> exp2::FRACTION_BITS;
+    let index = (distance >> STEP_BITS) as usize & 127;
+    let along = (distance & ((1 << STEP_BITS) - 1)) as i32;
+    let drop = table[index] - table[index + 1];
+    let mantissa = table[index] - ((drop * along + (1 << (STEP_BITS - 1))) >> STEP_BITS);
+    let shift = whole.min(15);
+    let rounded = (mantissa + (1 << shift)) >> (shift + 1);
+    if whole > 15 { 0 } else { rounded.min(exp2::MAX_WEIGHT) }
+}
+
+/// Weights of a run of positions in place of their scores; returns the sum before V's scales.
+#[inline(always)]
+fn weights_plain(tables: &Tables, scores: &mut [i32], value_scales: &[f32], top: i32, inverse: f32) -> i64 {
+    let table = tables.exp2.entries();
+    let mut sum = 0i64;
+    for (scores, value_scales) in scores.chunks_mut(1 << 15).zip(value_scales.chunks(1 << 15)) {
+        let mut part = 0i32; // at most 2^15 weights of 15 bits
+        for (score, &vs) in scores.iter_mut().zip(value_scales) {
+            let p = weight(table, top.abs_diff(*score));
+            part += p;
+            *score = round_to_i32(mul(from_i32(p), mul(vs, inverse)));
+        }
+        sum += i64::from(part);
+    }
+    sum
+}
+
+versions!(
+    /// Replaces scores by attention weights with V's scales folded in; returns the sum without them.
+    weights = weights_plain(
+        tables: &Tables, scores: &mut [i32], value_scales: &[f32], top: i32, inverse: f32,
+    ) -> i64
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Isa, testing::Random};
+    use spec::numerics::{quant, rope::RopeTable};
+
+    /// Numbers of every size, signed zeros, ties and both ends.
+    fn values(random: &mut Random, n: usize) -> Vec<f32> {
+        let kind = random.below(5);
+        (0..n)
+            .map(|_| match (kind, random.below(12)) {
+                (0, _) => 0.0,
+                (_, 0) => -0.0,
+                (_, 1) => f32::MIN_POSITIVE * random.unit().signum(),
+                (1, _) => random.unit() * 1e18,
+                (2, _) => random.unit() * 1e-20,
+                (3, _) => (random.below(600) as f32 - 300.0) * 0.5,
+                _ => random.unit() * 10f32.powi(random.below(9) as i32 - 4),
+            })
+            .map(spec::numerics::f32ops::flush)
+            .collect()
+    }
+
+    fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
+    }
+
+    #[test]
+    fn every_version_gives_the_bits_of_the_specification() {
+        let tables = Tables::default();
+        for isa in Isa::available() {
+            for seed in 0..300 {
+                let mut random = Random::new(seed);
+                let n = 1 + random.below(300);
+                let (x, y) = (values(&mut random, n), values(&mut random, n));
+                let at = format!("{} seed {seed}", isa.name());
+                let (mut codes, mut work) = (vec![0; n], vec![0.0; n]);
+                let want = quant::quantize(&x);
+                let scale = quantize(isa, &x, &mut codes);
+                assert_eq!((scale.to_bits(), &codes), (want.scale.to_bits(), &want.codes), "{at}");
+                let want = quant::norm_quantize(&x, &y, 1e-5);
+                let scale = norm_quantize(isa, &x, (&y, 1e-5), &mut work, &mut codes);
+                assert_eq!((scale.to_bits(), &codes), (want.scale.to_bits(), &want.codes), "{at}");
+                norm(isa, &x, (&y, 1e-6), &mut work);
+                assert_eq!(bits(&work), bits(&quant::norm(&x, &y, 1e-6)), "{at}");
+                for activation in [Activation::Silu, Activation::Relu2] {
+                    gate(isa, activation, &tables, &x, &y, &mut work);
+                    let want = spec::model::ffn::device(activation, &tables.sigmoid, &x, &y);
+                    assert_eq!(bits(&work), bits(&want), "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_version_rotates_alike() {
+        let mut config = crate::cpu::testing::config();
+        config.head_dim = 96;
+        let table = RopeTable::new(&config, 50);
+        for isa in Isa::available() {
+            let mut random = Random::new(3);
+            for position in 0..50 {
+                let mut head = values(&mut random, 96);
+                let mut want = head.clone();
+                table.rotate(&mut want, position);
+                rotate(isa, &mut head, table.cos(position), table.sin(position));
+                assert_eq!(bits(&head), bits(&want));
+            }
+        }
+    }
+
+    #[test]
+    fn every_version_has_the_softmax_of_the_specification() {
+        let tables = Tables::default();
+        for isa in Isa::available() {
+            for seed in 0..200 {
+                let mut random = Random::new(seed);
+                let n = 1 + random.below(400);
+                let range = [10, 3000, 2_000_000][random.below(3)];
+                let dots: Vec<i32> = (0..n).map(|_| random.below(2 * range) as i32 - range as i32).collect();
+                let scale = |random: &mut Random| (random.unit().abs() * 0.1).max(1e-6);
+                let ks: Vec<f32> = (0..n).map(|_| scale(&mut random)).collect();
+                let vs: Vec<f32> = (0..n).map(|_| scale(&mut random)).collect();
+                let query = 10f32.powi(-(random.below(4) as i32));
+                let want = softmax::weights(&tables.exp2, &dots, &ks, &vs, query);
+                let mut got = dots.clone();
+                let top = scores(isa, &mut got, &ks, query);
+                let value_scale = vs.iter().copied().fold(0.0, f32::max);
+                let sum = weights(isa, &tables, &mut got, &vs, top, div(1.0, value_scale));
+                assert_eq!(got, want.w, "{} seed {seed}", isa.name());
+                let scale = div(value_scale, spec::numerics::f32ops::from_i64(sum));
+                assert_eq!(scale.to_bits(), want.scale.to_bits());
+            }
+        }
+    }
+}
