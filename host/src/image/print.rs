@@ -11,7 +11,7 @@ impl fmt::Display for Inspection {
             serde_json::Value::Object(map) => map.keys().next().cloned().unwrap_or_default(),
             other => other.to_string(),
         };
-        let mut line = |what: &str, value: String| writeln!(f, "{what:<15} {value}");
+        let mut line = |what: &str, value: String| writeln!(f, "{what:<18} {value}");
         line("file", format!("{} (format {}, {})", self.file.escape_debug(), self.format_version, size(self.bytes)))?;
         line("hash", self.hash.clone())?;
         line("model", format!("{}, {} layers, context {}", text("name"), text("layers"), text("max_context")))?;
