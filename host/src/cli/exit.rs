@@ -3,6 +3,7 @@
 use host::engine::EngineError;
 use host::generate::GenerateError;
 use host::generate::sampler::SettingError;
+use host::image::ImageIoError;
 use host::load::LoadError;
 use host::mmap::FileError;
 use std::{fmt, io, path::Path};
@@ -108,6 +109,15 @@ impl From<LoadError> for CliError {
 impl From<FileError> for CliError {
     fn from(error: FileError) -> Self {
         CliError::new(Exit::from_code(error.exit_code()), error)
+    }
+}
+
+impl From<ImageIoError> for CliError {
+    fn from(error: ImageIoError) -> Self {
+        match error {
+            ImageIoError::Cancelled { .. } => CliError::silent(Exit::Interrupted),
+            error => CliError::new(Exit::from_code(error.exit_code()), error),
+        }
     }
 }
 

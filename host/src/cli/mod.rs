@@ -11,7 +11,6 @@ mod inspect;
 mod model;
 mod output;
 mod pack;
-mod packed;
 mod perplexity;
 mod prompt;
 mod replace;

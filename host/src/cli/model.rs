@@ -3,7 +3,6 @@
 use super::args::{Backend, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
-use super::packed;
 use host::engine::{Engine, ReferenceEngine};
 use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
@@ -64,7 +63,7 @@ impl Model {
             return Ok(Model {
                 path: path.into(),
                 shipped: false,
-                tokenizer: packed::tokenizer_of(path, &image.extras),
+                tokenizer: image.extras.tokenizer,
                 format: format!("packed image {}", image.summary.hash),
                 files: vec![(path.into(), image.summary.bytes)],
                 warnings: Vec::new(),

@@ -2,9 +2,9 @@
 
 use super::exit::CliError;
 use super::output::Progress;
-use super::{Global, output, packed, signals};
+use super::{Global, output, signals};
 use clap::Args;
-use host::image::{is_image, open_image, write_image};
+use host::image::{is_image, open_image, pack, write_image};
 use host::load::{LoadOptions, load_model};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -32,36 +32,24 @@ pub struct PackArgs {
 
 /// Runs the command.
 pub fn run(args: &PackArgs, global: Global) -> Result<(), CliError> {
-    let (weights, extras) = if is_image(&args.model) {
-        let image = open_image(&args.model)?;
-        (image.weights, image.extras)
-    } else {
-        let progress = Progress::bytes("loading", global.quiet);
-        let model = load_model(&args.model, &LoadOptions::default(), &progress)?;
-        drop(progress);
-        if !global.quiet {
-            model
-                .source
-                .warnings
-                .iter()
-                .for_each(|text| output::note(&format!("note: {}: {text}", args.model.display())));
-        }
-        let total = model.source.files.iter().map(|(_, bytes)| bytes).sum();
-        let progress = Progress::bytes("hashing", global.quiet);
-        let mut done = 0;
-        let mut hashed = |bytes| {
-            done += bytes;
-            progress.set(done, total);
-        };
-        let extras = packed::extras_of(&model, &mut hashed)?;
-        (model.weights, extras)
-    };
     let progress = Progress::bytes("packing", global.quiet);
     let mut told = |done, total| {
         progress.set(done, total);
         if signals::check().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let summary = write_image(&weights, &extras, &args.output, &mut told)?;
+    let summary = if is_image(&args.model) {
+        let image = open_image(&args.model)?;
+        write_image(&image.weights, &image.extras, &args.output, &mut told)?
+    } else {
+        let loading = Progress::bytes("loading", global.quiet);
+        let model = load_model(&args.model, &LoadOptions::default(), &loading)?;
+        drop(loading);
+        if !global.quiet {
+            let note = |text: &String| output::note(&format!("note: {}: {text}", args.model.display()));
+            model.source.warnings.iter().for_each(note);
+        }
+        pack(&model, &args.output, &mut told)?
+    };
     drop(progress);
     let (path, hash) = (args.output.display().to_string(), summary.hash.to_string());
     if args.json {

@@ -6,7 +6,7 @@ use super::generate::SEPARATOR;
 use super::model::{Model, threads};
 use super::output::Progress;
 use super::prompt::read_text;
-use super::{Global, output, packed, report, scoring};
+use super::{Global, output, report, scoring};
 use clap::{Args, ValueEnum};
 use host::engine::Engine;
 use host::generate::score::{Score, Window, document_windows, halved_windows};
@@ -109,7 +109,7 @@ fn engines(model: &Model, args: &ModelArgs, numerics: NumericsArg) -> Result<Vec
 
 fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &str) -> Result<Vec<Window>, CliError> {
     let context = model.config().max_context;
-    let bos = tokenizer.bos().filter(|_| packed::starts_with_bos(tokenizer));
+    let bos = tokenizer.bos().filter(|_| starts_with_bos(tokenizer));
     let mut windows = Vec::new();
     let mut found = 0;
     if args.per_document {
@@ -135,6 +135,12 @@ fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &s
         return Err(CliError::new(Exit::Data, text));
     }
     Ok(windows)
+}
+
+/// Whether the tokenizer begins a text with its beginning-of-text token.
+fn starts_with_bos(tokenizer: &Tokenizer) -> bool {
+    let first = tokenizer.encode("a", true).ok().and_then(|ids| ids.first().copied());
+    tokenizer.bos().is_some() && first == tokenizer.bos()
 }
 
 fn show(args: &PerplexityArgs, model: &Model, windows: &[Window], results: &[Measured]) -> Result<(), CliError> {
