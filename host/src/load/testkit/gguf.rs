@@ -64,6 +64,28 @@ impl Builder {
         self
     }
 
+    /// Gives the tensor `name` another type and other bytes.
+    pub fn replace(&mut self, name: &str, kind: u32, bytes: Vec<u8>) -> &mut Self {
+        if let Some(tensor) = self.tensors.iter_mut().find(|tensor| tensor.0 == name) {
+            (tensor.2, tensor.3) = (kind, bytes);
+        }
+        self
+    }
+
+    /// Gives the tensor `name` another shape.
+    pub fn reshape(&mut self, name: &str, shape: &[usize]) -> &mut Self {
+        if let Some(tensor) = self.tensors.iter_mut().find(|tensor| tensor.0 == name) {
+            tensor.1 = shape.iter().rev().map(|&dim| dim as u64).collect();
+        }
+        self
+    }
+
+    /// Keeps the tensors whose name `keep` likes.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> &mut Self {
+        self.tensors.retain(|tensor| keep(&tensor.0));
+        self
+    }
+
     /// Adds a tensor of f32.
     pub fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> &mut Self {
         self.tensor(name, shape, 0, super::safetensors::encode("F32", values))

@@ -130,7 +130,11 @@ pub fn shape() -> ModelConfig {
 impl Tiny {
     /// A model of [`shape`] with numbers from `seed`.
     pub fn new(seed: u64, tied: bool) -> Self {
-        let config = shape();
+        Self::with(shape(), seed, tied)
+    }
+
+    /// A model of any shape.
+    pub fn with(config: ModelConfig, seed: u64, tied: bool) -> Self {
         let mut random = Random(seed);
         let exact = |random: &mut Random| (random.below(33) as f32 - 16.0) / 16.0;
         let mut vector = |length: usize| (0..length).map(|_| exact(&mut random)).collect::<Vec<f32>>();
