@@ -14,6 +14,7 @@ pub mod json;
 mod meter;
 pub mod safetensors;
 pub mod ternary;
+pub mod testkit;
 pub mod tokenizer;
 
 pub use error::LoadError;

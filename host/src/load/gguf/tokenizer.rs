@@ -234,8 +234,8 @@ fn sentence_piece(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<(Value
 /// Longest piece that is cut: cuts grow with the square of its length.
 const LONGEST_PIECE_BYTES: usize = 512;
 
-/// All ways to cut a normal piece into two, best piece first; cuts of one piece by the ids of their
-/// parts.
+/// All ways to cut a normal piece into two, best piece first; of one piece, longer left
+/// parts first.
 fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<Value> {
     let normal = |id: usize| vocabulary.kind(id) == NORMAL;
     let part = |text: &str| vocabulary.ids.get(text).copied().filter(|id| normal(*id));
@@ -253,7 +253,11 @@ fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<Value> {
         }
         cuts[first..].sort_by_key(|&(_, left, right)| (left, right));
     }
-    cuts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let length = |id: usize| vocabulary.tokens[id].chars().count();
+    cuts.sort_by(|a, b| {
+        let longer = || (length(b.1), length(b.2)).cmp(&(length(a.1), length(a.2)));
+        b.0.total_cmp(&a.0).then_with(longer)
+    });
     cuts.iter().map(|&(_, left, right)| json!([vocabulary.tokens[left], vocabulary.tokens[right]])).collect()
 }
 
