@@ -61,7 +61,7 @@ pub const MUTATIONS: [Mutation; 14] = [
     bug("gearbox: exact end of packet missed", gearbox, "flush_q & (held_q <=", "flush_q & (held_q <"),
     bug("trit5: a digit of the last legal byte", unpack5, "8'd242: digits = 10'h2aa", "8'd242: digits = 10'h2a9"),
     bug("unpack5: illegal flag not sticky", unpack5, "illegal_q <= illegal_q |", "illegal_q <="),
-    bug("table_build: sign of an activation lost", table_build, "weights[1:0]", "$signed({1'b0, data_q[7:0]})"),
+    bug("table_build: sign of an activation lost", table_build, "{low0_q[8], low0_q}", "{1'b0, low0_q}"),
     bug("fold: a negation lost", tlmm, "6'd0: folded = 5'h1d", "6'd0: folded = 5'h0d"),
     bug("tlmm_row: pending one lost", tlmm, "pend_o = l1n0pend_q", "pend_o = 1'b0"),
     bug("psum: first segment not cleared", tlmm, "(first_q2 ?", "(1'b0 ?"),
