@@ -2,7 +2,7 @@
 //! attention, norms and the head's refinement are not in them.
 
 use crate::blocks::psum::Psum;
-use crate::blocks::table_build::{DENSE_ENTRIES, SHERRY_ENTRIES, sum_width};
+use crate::blocks::table_build::{DENSE_ENTRIES, SHERRY_ENTRIES, TableBuild, sum_width};
 use crate::preset::Machine;
 use std::fmt::Write;
 
@@ -69,7 +69,7 @@ pub fn matrix(machine: &Machine, rows: u64, cols: u64, sherry: bool) -> Cost {
     let words = rows.div_ceil(u64::from(e.rows));
     let codes = words * segments * u64::from(e.tables * e.rows);
     let bytes = if sherry { (codes * 5).div_ceil(8) } else { (codes * 3).div_ceil(5) };
-    let build = u64::from(e.row().passes() * entries) + 2; // two cycles between sets
+    let build = u64::from(e.row().passes() * entries + TableBuild::SET_GAP);
     let tiles = rows.div_ceil(e.tile_rows);
     let per_segment = (words / tiles).max(build);
     Cost {
@@ -155,7 +155,7 @@ pub fn explain(machine: &Machine) -> String {
     ));
     line("estimated by formula, linear layers alone; attention, norms and memory losses are not in it".into());
     line(format!(
-        "{:<15}{:<8}{:>10}{:>12}{:>12}{:>10}{:>9}{:>13}",
+        "{:<15}{:<8}{:>10}{:>12}{:>12}{:>10}{:>9}{:>15}",
         "model", "weights", "MB/token", "port cyc", "engine cyc", "binds", "tok/s", "prefill tok/s"
     ));
     for model in &MODELS {
@@ -169,7 +169,7 @@ pub fn explain(machine: &Machine) -> String {
             let token = layers.add(head(machine, model));
             let binds = if token.memory_cycles >= token.engine_cycles { "ports" } else { "engine" };
             line(format!(
-                "{:<15}{weights:<8}{:>10.1}{:>12}{:>12}{binds:>10}{:>9.1}{:>13.0}",
+                "{:<15}{weights:<8}{:>10.1}{:>12}{:>12}{binds:>10}{:>9.1}{:>15.0}",
                 model.name,
                 token.bytes as f64 / 1e6,
                 token.memory_cycles,

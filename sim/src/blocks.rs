@@ -2,7 +2,7 @@
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;
-use hw::blocks::{fifo, gearbox, skid, table_build, tlmm, unpack5};
+use hw::blocks::{fifo, gearbox, psum, skid, table_build, tlmm, unpack5};
 use hw::ir::{Design, Interface, IrError};
 use spec::format::{code3, sherry, trit5};
 use std::rc::Rc;
@@ -290,6 +290,25 @@ impl Block for TlmmCase {
             ],
             sets: vec![],
         }
+    }
+
+    fn latency(&self) -> Option<(&'static str, &'static str, u64)> {
+        Some(("wgt", "sum", self.engine.latency().into())) // the first tile is one word of one segment
+    }
+
+    fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
+        let e = &self.engine;
+        let (passes, latency) = (u64::from(e.row().passes()), u64::from(e.latency()));
+        let build = passes * u64::from(table_build::SHERRY_ENTRIES) + u64::from(table_build::TableBuild::SET_GAP);
+        let tile = |packet: &Packet| {
+            let one = std::slice::from_ref(packet);
+            let segments = beats(one, "act") / passes;
+            let words = beats(one, "wgt") / segments;
+            // tables are built behind the words; short segments wait for the accumulator's loop
+            let loop_wait = if words < psum::Psum::REVISIT.into() { latency } else { 0 };
+            segments * (words + loop_wait).max(build) + 4
+        };
+        Some(packets.iter().map(tile).sum::<u64>() + build + latency)
     }
 
     fn must_cover(&self) -> &'static [&'static str] {

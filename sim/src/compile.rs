@@ -143,6 +143,18 @@ fn runtime(tools: &Toolchain, cache: &Path) -> Result<PathBuf, SimError> {
     Ok(object)
 }
 
+/// Runs Verilator's lint with all warnings on; a warning is an error.
+pub fn lint(top: &str, verilog: &str) -> Result<(), SimError> {
+    let tools = toolchain::find()?;
+    let dir = scratch(&toolchain::target_dir()?.join("verilated").join(top))?;
+    write(dir.join("dut.v"), verilog)?;
+    let mut verilator = Command::new(&tools.verilator);
+    verilator.current_dir(&dir).env("VERILATOR_ROOT", &tools.root).args(["--lint-only", "-Wall", "-Wno-DECLFILENAME"]);
+    let result = run(verilator.args(["--top-module", top, "dut.v"]), top);
+    fs::remove_dir_all(&dir).map_err(|error| SimError::File { path: dir, error })?;
+    result
+}
+
 fn verilate(job: &Job, tools: &Toolchain, dir: &Path) -> Result<(), SimError> {
     let mut verilator = Command::new(&tools.verilator);
     verilator.current_dir(dir).env("VERILATOR_ROOT", &tools.root).args(["--cc", "-O3", "--x-assign", "unique"]);

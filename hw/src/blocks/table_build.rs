@@ -1,7 +1,7 @@
 //! Activations to table entries.
 
 use super::fifo::wrapping_next;
-use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, sint, slit, uint, zero};
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, repeat, uint};
 use crate::width::{index_width, signed_width};
 use spec::format::{code3, sherry};
 use std::rc::Rc;
@@ -59,7 +59,9 @@ pub struct TableBuild {
 
 impl TableBuild {
     /// Cycles from taking a beat to its first entry.
-    pub const LATENCY: u32 = 2;
+    pub const LATENCY: u32 = 3;
+    /// Idle cycles between the last entry of a set and the first of the next.
+    pub const SET_GAP: u32 = 3;
 
     /// Bits of a beat of activations.
     pub fn beat_width(&self) -> u32 {
@@ -114,8 +116,12 @@ impl TableBuild {
         let first_pass = pass_q.eq(&lit(0, pass_bits));
         let last_pass = m.wire("last_pass", &pass_q.eq(&lit(u128::from(passes) - 1, pass_bits)));
         let done = m.wire("done", &(&busy_q & &last_entry));
-        m.comment("A set may start only when its bank is free. Right behind the last pass of a set the\nbank flag is a cycle old, so the next set waits for an idle cycle.");
-        let may_start = m.wire("may_start", &busy_q.mux(&(&last_entry & !&last_pass), &(&bank_free | !first_pass)));
+        m.comment("A set may start only when its bank is free, which is known when the last set is written.");
+        let valid_s1_q = m.reg_reset("valid_s1_q", &lit(0, 1));
+        let valid_q = m.reg_reset("wr_valid_q", &lit(0, 1));
+        let written = !&valid_s1_q & !&valid_q;
+        let may_start =
+            m.wire("may_start", &busy_q.mux(&(&last_entry & !&last_pass), &(!first_pass | (&bank_free & written))));
         m.drive(&act.ready, &may_start);
         let take = m.wire("take", &act.fire());
         m.next(&busy_q, &(&take | (&busy_q & !&last_entry)));
@@ -124,39 +130,47 @@ impl TableBuild {
         m.next_when(&sherry_q, &take, &act.field("sherry"));
         m.next_when(&data_q, &take, &act.field("data"));
 
-        m.comment("Weights of this entry, two bits each: [0] counts, [1] negative.");
-        let bits = |w: i8| u128::from(w != 0) | u128::from(w < 0) << 1;
-        let word = |sherry: bool, e: u32| entry_weights(sherry, e).iter().rev().fold(0, |all, w| all << 2 | bits(*w));
+        m.comment("Weights of this entry: [1:0] each, a counts bit and a sign; [9:8] how many are negative.");
+        let word = |sherry: bool, e: u32| {
+            let bits = |w: &i8| u128::from(*w != 0) | u128::from(*w < 0) << 1;
+            let weights = entry_weights(sherry, e);
+            let negative = weights.iter().filter(|w| **w < 0).count() as u128;
+            weights.iter().rev().fold(negative, |all, w| all << 2 | bits(w))
+        };
         let dense = (0..SHERRY_ENTRIES).map(|e| if e < DENSE_ENTRIES { word(false, e) } else { 0 });
         let values: Vec<u128> = dense.chain((0..SHERRY_ENTRIES).map(|e| word(true, e))).collect();
-        let weights = m.rom("weights", &cat([&sherry_q, &entry_q]), uint(2 * GROUP), &values);
+        let weights = m.rom("weights", &cat([&sherry_q, &entry_q]), uint(2 * GROUP + 2), &values);
+        let ones_q = m.delay("ones_q", &weights.slice(2 * GROUP, 2));
+        let ones = m.wire("ones", &ones_q.extend(width).as_signed());
 
-        m.comment("One sum for each table and token, registered.");
+        m.comment("One sum for each table and token. A negative term is inverted; the ones that this lacks are\nthe same for all sums.");
         let mut sums: Vec<Expr> = Vec::new();
         for lane in 0..groups * tokens {
-            let terms: Vec<Expr> = (0..GROUP)
-                .map(|k| {
-                    let a = data_q.lane(lane * GROUP + k, 8).as_signed().extend(9);
-                    let weight = weights.lane(k, 2);
-                    let signed = weight.bit(1).mux(&slit(0, 9).sub_wrap(&a), &a); // -(-128) needs 9 bits
-                    m.wire(
-                        &format!("term{lane}_{}", ["a", "b", "c", "d"][k as usize]),
-                        &weight.bit(0).mux(&signed, &zero(sint(9))),
-                    )
-                })
-                .collect();
-            let wide: Vec<Expr> = terms.iter().map(|t| t.extend(width)).collect();
-            let sum = wide[0].add_wrap(&wide[1]).add_wrap(&wide[2].add_wrap(&wide[3]));
-            sums.push(m.delay(&format!("sum{lane}_q"), &sum));
+            let term = |k: u32| {
+                let weight = weights.lane(k, 2);
+                let bits = data_q.lane(lane * GROUP + k, 8) ^ repeat(8, &weight.bit(1));
+                (bits & repeat(8, &weight.bit(0))).as_signed()
+            };
+            let pair = |m: &mut Module, name: &str, k: u32| {
+                let (a, b) = (term(k), term(k + 1));
+                m.delay(&format!("{name}{lane}_q"), &(a + b)).extend(width)
+            };
+            let (low, high) = (pair(&mut m, "low", 0), pair(&mut m, "high", 2));
+            sums.push(m.delay(&format!("sum{lane}_q"), &low.add_wrap(&high).add_wrap(&ones)));
         }
-        let valid_q = m.reg_reset("wr_valid_q", &lit(0, 1));
-        m.next(&valid_q, &busy_q);
-        let out = [("entry", &entry_q, &wr_entry), ("pass", &pass_q, &wr_pass), ("sherry", &sherry_q, &wr_sherry)];
-        for (name, value, port) in out {
-            let q = m.delay(&format!("wr_{name}_q"), value);
+        m.next(&valid_s1_q, &busy_q);
+        m.next(&valid_q, &valid_s1_q);
+        let twice = |m: &mut Module, name: &str, value: &Expr| {
+            let one = m.delay(&format!("{name}_s1_q"), value);
+            m.delay(&format!("wr_{name}_q"), &one)
+        };
+        for (name, value, port) in
+            [("entry", &entry_q, &wr_entry), ("pass", &pass_q, &wr_pass), ("sherry", &sherry_q, &wr_sherry)]
+        {
+            let q = twice(&mut m, name, value);
             m.drive(port, &q);
         }
-        let last_q = m.delay("wr_last_q", &(&done & &last_pass));
+        let last_q = twice(&mut m, "last", &(&done & &last_pass));
         m.drive(&wr_last, &(&valid_q & &last_q));
         m.drive(&wr_valid, &valid_q);
         m.drive(&wr_data, &cat(sums.iter().rev()));

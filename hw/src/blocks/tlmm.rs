@@ -136,8 +136,7 @@ impl Tlmm {
         let use_q = m.reg_reset("use_q", &lit(0, 1));
         let bank_of = |mask: &Expr, bank: &Expr| bank.mux(&mask.bit(1), &mask.bit(0));
         let filled = m.net("filled", uint(1));
-        // a set that has just been written is not in full_q yet
-        let free = m.wire("bank_free", &(!bank_of(&full_q, &fill_q) & !&filled));
+        let free = m.wire("bank_free", &!bank_of(&full_q, &fill_q));
         let build = m.instance(
             "build",
             &build_of,

@@ -33,7 +33,7 @@ impl Module {
         if !body.is_empty() {
             out.push('\n');
         }
-        out + &body + &clocked + "\nendmodule\n"
+        out + body.trim_start_matches('\n') + &clocked + "\nendmodule\n"
     }
 
     /// The whole text around a body.

@@ -69,7 +69,7 @@ pub trait Block {
 #[derive(Debug, Error)]
 pub enum BenchError {
     /// Another value than the oracle's.
-    #[error("{block} ({run}), cycle {cycle}: {stream} beat {index} is {found:x?}, expected {expected:x?}")]
+    #[error("{block} ({run}), cycle {cycle}: {stream} beat {index} is {difference}")]
     Value {
         /// The block.
         block: String,
@@ -81,10 +81,8 @@ pub enum BenchError {
         stream: String,
         /// Number of the beat.
         index: usize,
-        /// What came.
-        found: Beat,
-        /// What the oracle says.
-        expected: Option<Beat>,
+        /// What came and what the oracle says.
+        difference: String,
     },
     /// A stream broke the handshake law.
     #[error("{block} ({run}), cycle {cycle}: {stream} changed or withdrew a beat that was not taken")]
@@ -117,7 +115,7 @@ pub enum BenchError {
         block: String,
         /// Which run of the harness.
         run: String,
-        /// What was promised.
+        /// The promise.
         what: String,
         /// What was seen.
         found: u64,

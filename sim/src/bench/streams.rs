@@ -238,8 +238,12 @@ impl Bench {
         }
         let expected = monitor.expected.pop_front();
         if expected.as_ref() != Some(&beat) {
+            let difference = match expected {
+                Some(expected) => format!("{beat:x?}, expected {expected:x?}"),
+                None => format!("{beat:x?}, expected nothing more"),
+            };
             let (block, run, stream) = (block.clone(), run.clone(), stream.clone());
-            return Err(BenchError::Value { block, run, cycle, stream, index: monitor.seen, found: beat, expected });
+            return Err(BenchError::Value { block, run, cycle, stream, index: monitor.seen, difference });
         }
         monitor.seen += 1;
         monitor.first_given.get_or_insert(cycle);
