@@ -96,7 +96,7 @@ impl Block for gearbox::Gearbox {
         let (inputs, outputs) = (self.inputs as usize, self.outputs as usize);
         let elements: Vec<u64> =
             (0..count(rng, size, 30) * inputs as u64).map(|_| rng.below(1 << self.element)).collect();
-        cover.count("filled_up", elements.len() % outputs != 0);
+        cover.count("filled_up", !elements.len().is_multiple_of(outputs));
         cover.count("complete", elements.len().is_multiple_of(outputs));
         Packet {
             inputs: vec![("in", packetize(&elements, inputs, self.element, 0))],

@@ -98,9 +98,20 @@ impl Model {
     /// Sets a port to the low bits of `words`, missing words are zero.
     pub fn set_words(&mut self, port: PortId, words: &[u32]) {
         let (address, width) = self.ports[port.0];
+        if width > 64 {
+            let count = width.div_ceil(32) as usize;
+            for at in 0..count {
+                let unused = if at + 1 == count { 32 * count as u32 - width } else { 0 }; // Verilator wants them zero
+                let word = words.get(at).copied().unwrap_or(0) & (u32::MAX >> unused);
+                // SAFETY: Verilator keeps ports beyond 64 bits as an array of `count` aligned 32-bit words;
+                // the shim has checked its size at compile time.
+                unsafe { address.cast::<u32>().add(at).write(word) };
+            }
+            return;
+        }
         for at in 0..port_bytes(width) {
             let word = words.get(at / 4).copied().unwrap_or(0);
-            let left = width.saturating_sub(8 * at as u32).min(8); // Verilator wants unused bits zero
+            let left = width.saturating_sub(8 * at as u32).min(8);
             let byte = (word >> (8 * (at % 4))) as u8 & ((1u16 << left) - 1) as u8;
             // SAFETY: the shim has checked at compile time that the port is `port_bytes(width)` long.
             unsafe { address.add(at).write(byte) };

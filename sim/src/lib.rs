@@ -3,7 +3,7 @@
 //! * [`toolchain`]: finds Verilator and a C++ compiler.
 //! * [`compile`]: Verilog to a shared library, cached by content.
 //! * [`ffi`]: the loaded library; the only unsafe code.
-//! * [`bench`]: stream drivers, monitors, scoreboard and coverage for block tests.
+//! * [`mod@bench`]: stream drivers, monitors, scoreboard and coverage for block tests.
 //! * [`blocks`]: the blocks with their oracles from `spec`.
 //! * [`mutate`]: planted bugs that the benches must catch.
 #![deny(unsafe_code)]
