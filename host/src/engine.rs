@@ -61,6 +61,11 @@ pub trait Engine: Send {
     /// What computes, for people and `--json`: backend, instruction set, threads.
     fn describe(&self) -> String;
 
+    /// Bytes of memory that a decode step of one sequence reads after `context` tokens, if known.
+    fn decode_bytes(&self, _context: usize) -> Option<usize> {
+        None
+    }
+
     /// A new, empty sequence.
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError>;
 

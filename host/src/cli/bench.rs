@@ -36,7 +36,8 @@ Examples:
 
 As llama-bench: ppN is the prefill of N random tokens, tgN the decode of N tokens one by one, @ dD after \
 D tokens of context; one unmeasured run, then -r measured ones; tokenising and sampling are not included. \
-ttft is the time of the whole prefill with the choice of the first token; itl the time between tokens.")]
+ttft is the time of the whole prefill with the choice of the first token; itl the time between tokens; \
+MB/token what decoding one token reads from memory: weights, head, keys and values.")]
 pub struct BenchArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -177,8 +178,8 @@ fn show(args: &BenchArgs, model: &Model, engine: &dyn Engine, tests: &[Test]) ->
         Form::Md => {
             let first = &values[0];
             let mut text = format!("{}; {}\n\n", cell(&first["backend"]), cell(&first["evidence"]));
-            text += "| model | size MiB | params M | test | tok/s | ttft ms | itl p50 ms | itl p99 ms |\n";
-            text += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n";
+            text += "| model | size MiB | params M | test | tok/s | ttft ms | itl p50 ms | itl p99 ms | MB/token | GB/s |\n";
+            text += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
             for value in &values {
                 let mib = value["model_bytes"].as_f64().unwrap_or(0.0) / f64::from(1 << 20);
                 let millions = value["params"].as_f64().unwrap_or(0.0) / 1e6;
@@ -187,8 +188,10 @@ fn show(args: &BenchArgs, model: &Model, engine: &dyn Engine, tests: &[Test]) ->
                 let (model, test) = (cell(&value["model"]), cell(&value["test"]));
                 let (ttft, p50, p99) =
                     (cell(&value["ttft_ms"]), cell(&value["itl_ms_p50"]), cell(&value["itl_ms_p99"]));
+                let megabytes = value["bytes_per_token"].as_f64().map_or(String::new(), |b| format!("{:.2}", b / 1e6));
+                let speed = value["gb_s"].as_f64().map_or(String::new(), |speed| format!("{speed:.2}"));
                 text += &format!(
-                    "| {model} | {mib:.2} | {millions:.2} | {test} | {rate:.2} ± {deviation:.2} | {ttft} | {p50} | {p99} |\n"
+                    "| {model} | {mib:.2} | {millions:.2} | {test} | {rate:.2} ± {deviation:.2} | {ttft} | {p50} | {p99} | {megabytes} | {speed} |\n"
                 );
             }
             output::write(&text)
@@ -200,6 +203,8 @@ fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Res
     let (rate, deviation) = mean_and_deviation(&test.rates);
     let seconds: Vec<f64> = test.first.iter().map(Duration::as_secs_f64).collect();
     let first = (!seconds.is_empty()).then(|| rounded(mean_and_deviation(&seconds).0 * 1e3, 3));
+    // the mean context of the decoded tokens
+    let bytes = engine.decode_bytes(test.depth + test.decode / 2).filter(|_| test.decode > 0);
     Ok(json!({
         "version": super::VERSION,
         "model": model.path.file_name().map(|name| name.to_string_lossy()),
@@ -220,6 +225,8 @@ fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Res
         "ttft_ms": first,
         "itl_ms_p50": percentile(&test.intervals, 50).map(ms),
         "itl_ms_p99": percentile(&test.intervals, 99).map(ms),
+        "bytes_per_token": bytes,
+        "gb_s": bytes.map(|bytes| rounded(bytes as f64 * rate / 1e9, 3)),
         "load_ms": ms(model.load),
         "evidence": "measured",
     }))

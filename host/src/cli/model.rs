@@ -3,6 +3,7 @@
 use super::args::{Backend, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
+use host::cpu::CpuEngine;
 use host::engine::{Engine, ReferenceEngine};
 use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
@@ -118,14 +119,15 @@ impl Model {
 
     /// An engine for this model; which one follows from backend and numerics, never silently.
     pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
-        threads(args.threads)?;
+        let threads = threads(args.threads)?;
         let backend = backend(args, numerics);
         match (backend, numerics) {
             (Backend::Reference, _) => Ok(Box::new(ReferenceEngine::new(self.weights.clone(), numerics.numerics())?)),
+            (Backend::Cpu, NumericsArg::Device) => Ok(Box::new(CpuEngine::new(&self.weights, threads)?)),
             (Backend::Cpu, NumericsArg::Float) => {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
-            (backend, _) => Err(not_built(backend)),
+            (Backend::Sim | Backend::Axi | Backend::Xdma, _) => Err(not_built(backend)),
         }
     }
 }
@@ -134,11 +136,9 @@ impl Model {
 fn backend(args: &ModelArgs, numerics: NumericsArg) -> Backend {
     args.backend.unwrap_or(match numerics {
         NumericsArg::Float => Backend::Reference,
-        NumericsArg::Device => DEFAULT_DEVICE_BACKEND,
+        NumericsArg::Device => Backend::Cpu,
     })
 }
-
-const DEFAULT_DEVICE_BACKEND: Backend = Backend::Reference;
 
 fn not_built(backend: Backend) -> CliError {
     let name = format!("{backend:?}").to_lowercase();

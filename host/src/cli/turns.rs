@@ -47,7 +47,7 @@ impl Turns {
     /// The tokens of a conversation up to where the model speaks.
     pub fn tokens(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>, CliError> {
         let text = match self {
-            Turns::Plain => messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n"),
+            Turns::Plain => plain(messages),
             Turns::Template(template) => template.render(messages, true)?,
         };
         Ok(tokenizer.encode(&text, true)?)
@@ -61,4 +61,16 @@ impl Turns {
         }
         ends
     }
+}
+
+/// Every line of the user begins a new line; what the model said goes on in the same one.
+fn plain(messages: &[Message]) -> String {
+    let mut text = String::new();
+    for message in messages {
+        if message.role != "assistant" && !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&message.content);
+    }
+    text
 }

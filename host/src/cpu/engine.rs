@@ -98,6 +98,10 @@ impl Engine for CpuEngine {
         format!("cpu, {}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
     }
 
+    fn decode_bytes(&self, context: usize) -> Option<usize> {
+        Some(self.traffic(context).total())
+    }
+
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
         let cache = Some(Cache::new(self.geometry));
         match self.sequences.iter().position(Option::is_none) {
