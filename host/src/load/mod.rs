@@ -16,6 +16,7 @@ pub mod safetensors;
 pub mod ternary;
 pub mod testkit;
 pub mod tokenizer;
+pub mod tokenizer_json;
 
 pub use error::LoadError;
 pub use meter::{NoProgress, Progress};

@@ -198,6 +198,17 @@ fn older_rope_keys_and_widths_of_heads_are_read() {
 }
 
 #[test]
+fn a_scale_that_is_far_off_is_pointed_out() {
+    let dir = tempdir().unwrap();
+    let mut tiny = Tiny::new(10, true);
+    tiny.blocks[0][0].scale = 64.0;
+    write(dir.path(), &tiny, Family::BitnetPacked);
+    let model = load(dir.path()).unwrap();
+    tiny.compare_with_scales(&model.weights).unwrap();
+    assert!(model.source.warnings[0].contains("linear_class"), "{:?}", model.source.warnings);
+}
+
+#[test]
 fn progress_ends_at_the_total() {
     struct Seen(Mutex<Vec<(u64, u64)>>);
     impl Progress for Seen {
@@ -206,7 +217,7 @@ fn progress_ends_at_the_total() {
         }
     }
     let dir = tempdir().unwrap();
-    write(dir.path(), &Tiny::new(10, true), Family::BitnetOnline);
+    write(dir.path(), &Tiny::new(10, true), Family::BitnetPacked);
     let seen = Seen(Mutex::new(Vec::new()));
     load_model(dir.path(), &LoadOptions { skip_tokenizer: true }, &seen).unwrap();
     let seen = seen.0.into_inner().unwrap();

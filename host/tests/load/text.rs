@@ -120,10 +120,9 @@ fn sentence_piece_reference(text: &str) -> Vec<String> {
     loop {
         let mut best: Option<(f32, usize)> = None;
         for at in 0..parts.len().saturating_sub(1) {
-            if let Some(score) = score(&format!("{}{}", parts[at], parts[at + 1])) {
-                if best.is_none_or(|(other, _)| score > other) {
-                    best = Some((score, at));
-                }
+            let Some(score) = score(&format!("{}{}", parts[at], parts[at + 1])) else { continue };
+            if best.is_none_or(|(other, _)| score > other) {
+                best = Some((score, at));
             }
         }
         let Some((_, at)) = best else { break };

@@ -10,11 +10,11 @@ use super::{config::CONTROL, metadata::Metadata};
 use crate::load::{
     error::{LoadError, shorten},
     tokenizer::TokenizerSource,
+    tokenizer_json::{guard, read},
 };
 use serde_json::{Value, json};
 use spec::model::ModelConfig;
 use std::collections::HashMap;
-use tokenizers::Tokenizer;
 
 /// Kinds of tokens in `tokenizer.ggml.token_type`.
 const NORMAL: f64 = 1.0;
@@ -44,9 +44,8 @@ pub fn source(metadata: &Metadata, model: &ModelConfig) -> Result<Option<Tokeniz
     };
 
     // through the library, which checks it, and writes it as it writes its own files
-    let failed = |source| LoadError::Tokenizer { path: metadata.path.into(), source };
-    let tokenizer = Tokenizer::from_bytes(json.to_string()).map_err(failed)?;
-    let json = tokenizer.to_string(false).map_err(failed)?.into_bytes();
+    let tokenizer = read(metadata.path, json.to_string().as_bytes())?;
+    let json = guard(metadata.path, || tokenizer.to_string(false))?.into_bytes();
     let mut source = TokenizerSource::new(metadata.path.into(), json);
     let text = |id: u32| tokens.get(id as usize).cloned();
     source.bos = model.bos;

@@ -61,7 +61,7 @@ pub fn merges() -> Vec<String> {
 pub fn tokenizer_json() -> String {
     let all = tokens();
     let vocab: serde_json::Map<String, Value> =
-        all.iter().enumerate().skip(4).map(|(id, token)| (token.clone(), id.into())).collect();
+        all.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
     let added = SPECIAL.iter().enumerate().map(|(id, token)| {
         json!({
             "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
