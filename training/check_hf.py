@@ -42,7 +42,8 @@ def main():
             logits = model(ids).logits
             losses[f"transformers, {form}"] = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
             same = (logits.argmax(-1) == reference.argmax(-1)).float().mean().item()
-            print(f"{type(model).__name__} from {form}: same best token as our model at {same:.2%} of {rows * length} positions")
+            print(f"{type(model).__name__} from {form}: same best token as our model "
+                  f"at {same:.2%} of {rows * length} positions")
     for name, loss in losses.items():
         print(f"{name:22s} loss {loss:.5f}")
     if max(losses.values()) - min(losses.values()) > TOLERANCE:

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from model import EOT, generate
 from train import evaluate, load_model
 
+# (prompt, seed)
 SAMPLES = [("Once upon a time", 1), ("Once upon a time", 2), ("Once upon a time", 3), ("One day, a little fox", 1),
            ("Lily was sad because", 1), ("There was once a king who", 1), ("Tom and Mia", 1), ("The old clock", 1)]
 COLORS = ["#0b6e99", "#c2571a", "#4a7c2c", "#7a4ea3", "#9a1f40", "#6b6b6b", "#b08900"]
@@ -54,13 +55,15 @@ def draw_svg(train, valid, stages, width=760, height=380):
     def x_of(step):
         return place(step, y_min).split(",")[0]
 
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+           'font-family="sans-serif" font-size="11">',
            f'<rect width="{width}" height="{height}" fill="#fff"/>']
     tick = 0.2 if y_max - y_min < 2 else 0.5
     for i in range(round((y_max - y_min) / tick) + 1):
         loss = y_min + i * tick
         y = place(x_min, loss).split(",")[1]
-        out.append(f'<path d="M{left} {y}H{width - right}" stroke="#e4e4e4"/><text x="{left - 6}" y="{y}" dy="4" text-anchor="end">{loss:.1f}</text>')
+        out.append(f'<path d="M{left} {y}H{width - right}" stroke="#e4e4e4"/>'
+                   f'<text x="{left - 6}" y="{y}" dy="4" text-anchor="end">{loss:.1f}</text>')
     for step in range(math.ceil(x_min / 1000) * 1000, x_max + 1, 1000 if x_max - x_min < 9000 else 2000):
         out.append(f'<text x="{x_of(step)}" y="{height - bottom + 16}" text-anchor="middle">{step}</text>')
     for name, step in stages.items():
@@ -71,11 +74,14 @@ def draw_svg(train, valid, stages, width=760, height=380):
     for i, (name, points) in enumerate(series):
         color = "#bbb" if name == "training" else COLORS[(i - 1) % len(COLORS)]
         line = " ".join(place(s, points[s]) for s in sorted(points))
-        out.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="{1 if name == "training" else 1.8}"/>'
+        weight = 1 if name == "training" else 1.8
+        out.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="{weight}"/>'
                    f'<path d="M{width - right + 10} {top + 14 + 18 * i}h16" stroke="{color}" stroke-width="3"/>'
                    f'<text x="{width - right + 31}" y="{top + 18 + 18 * i}">{name.replace("_", " ")}</text>')
+    middle = height / 2
     out.append(f'<text x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">step</text>'
-               f'<text x="12" y="{height / 2}" transform="rotate(-90 12 {height / 2})" text-anchor="middle">nats per token</text></svg>')
+               f'<text x="12" y="{middle}" transform="rotate(-90 12 {middle})" text-anchor="middle">'
+               'nats per token</text></svg>')
     return "\n".join(out) + "\n"
 
 
@@ -109,7 +115,8 @@ def main():
             tokens = file["tokens"].astype(np.int64)
         loss = evaluate(model, tokens, model.config.max_position_embeddings)
         characters = len(tokenizer.decode(tokens.tolist())) / len(tokens)
-        rows.append(f"| {path.stem.removeprefix('valid_').replace('_', ' ')} | {len(tokens)} | {loss:.3f} | {math.exp(loss):.2f} | {loss / characters:.3f} |")
+        name = path.stem.removeprefix("valid_").replace("_", " ")
+        rows.append(f"| {name} | {len(tokens)} | {loss:.3f} | {math.exp(loss):.2f} | {loss / characters:.3f} |")
     print("\n".join(rows))
 
     model.eval()

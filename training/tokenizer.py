@@ -62,7 +62,8 @@ def main():
         tokens, starts = encode(tokenizer, ds)
         np.savez(args.out / f"{path.stem}.npz", tokens=tokens, starts=starts)
         characters = sum(map(len, ds))
-        print(f"{path.stem:28s} {len(ds):6d} documents {len(tokens):9d} tokens {characters / len(tokens):.2f} characters each")
+        print(f"{path.stem:28s} {len(ds):6d} documents {len(tokens):9d} tokens "
+              f"{characters / len(tokens):.2f} characters each")
 
 
 if __name__ == "__main__":

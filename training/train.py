@@ -155,7 +155,8 @@ def worker(rank, args, shared, barrier):
     recipe = read_recipe(args.recipe)
     stages = recipe["stages"]
     total_steps = sum(s["steps"] for s in stages)
-    parts = {n: Part(args.data / f"{n}.npz") for n in {n for s in stages for n in s["mix"]} if (args.data / f"{n}.npz").is_file()}
+    wanted = sorted({name for stage in stages for name in stage["mix"]})
+    parts = {n: Part(args.data / f"{n}.npz") for n in wanted if (args.data / f"{n}.npz").is_file()}
     validation = {p.stem: Part(p).tokens for p in sorted(args.data.glob("valid_*.npz"))}
 
     step = 0
@@ -246,7 +247,8 @@ def worker(rank, args, shared, barrier):
 
         if step % args.log_every == 0:
             log(step=step, stage=stage["name"], loss=loss_sum / (step - since), lr=rate, norm=norm,
-                tokens_s=round(tokens / (time.time() - began)), tokens_cpu_s=round(tokens / args.ranks / (time.process_time() - cpu_began)))
+                tokens_s=round(tokens / (time.time() - began)),
+                tokens_cpu_s=round(tokens / args.ranks / (time.process_time() - cpu_began)))
             loss_sum, tokens, began, cpu_began, since = 0.0, 0, time.time(), time.process_time(), step
         if rank == 0 and step % args.valid_every == 0:
             validate(limit=12)
@@ -294,7 +296,8 @@ def main():
     # fork keeps the command line of the parent, so that all ranks are easy to find and stop
     context = multiprocessing.get_context("fork")
     size = sum(p.numel() for p in Model(Config(**recipe["model"])).parameters())
-    shared = {"gradients": torch.zeros(args.ranks, size).share_memory_(), "stop": torch.zeros(args.ranks, dtype=torch.bool).share_memory_()}
+    shared = {"gradients": torch.zeros(args.ranks, size).share_memory_(),
+              "stop": torch.zeros(args.ranks, dtype=torch.bool).share_memory_()}
     barrier = context.Barrier(args.ranks)
 
     def run(rank):

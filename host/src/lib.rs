@@ -2,8 +2,8 @@
 //!
 //! * [`load`]: model files of every supported kind.
 //! * [`image`]: the packed image, our own model file.
+//! * [`cpu`]: the accelerator's arithmetic on the processor, bit for bit, fast.
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
-//! * [`cpu`]: the CPU backend.
 //! * [`generate`]: sampling, the generation loop, statistics, perplexity.
 
 pub mod cpu;

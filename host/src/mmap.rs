@@ -205,6 +205,9 @@ mod tests {
         let missing = map_file(&dir.path().join("nothing")).unwrap_err();
         assert!(matches!(missing, FileError::Io { action: "open", .. }));
         assert_eq!(missing.exit_code(), 66);
+        let denied = |kind: io::ErrorKind| FileError::Io { path: "x".into(), action: "open", source: kind.into() };
+        assert_eq!(denied(io::ErrorKind::PermissionDenied).exit_code(), 77);
+        assert_eq!(denied(io::ErrorKind::OutOfMemory).exit_code(), 71);
         assert!(matches!(map_file(dir.path()), Err(FileError::NotRegular { found: "directory", .. })));
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

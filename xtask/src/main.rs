@@ -2,6 +2,7 @@
 //! printed before it runs.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod run;
 mod tools;
@@ -25,6 +26,17 @@ enum Verb {
     Tools,
     /// Only format and clippy.
     Lint,
+    /// Speed of the CPU backend, beside other engines.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Prefill and decode on random weights of real model shapes.
+    Cpu(bench::CpuArgs),
 }
 
 fn main() -> Result<()> {
@@ -32,5 +44,6 @@ fn main() -> Result<()> {
         Verb::Test => check::everything(),
         Verb::Tools => tools::install(),
         Verb::Lint => check::lint(),
+        Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
     }
 }

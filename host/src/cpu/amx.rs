@@ -64,8 +64,7 @@ impl Tiles {
     pub unsafe fn new(acts: &Acts) -> Self {
         let tiles = acts.tokens().div_ceil(16).max(1);
         let rows = acts.tokens().div_ceil(tiles).max(1);
-        let mut config =
-            Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         for register in 0..8 {
             config.row_bytes[register] = 64;
             config.rows[register] = if register < 6 { rows as u8 } else { 16 };

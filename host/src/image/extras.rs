@@ -12,6 +12,9 @@ use spec::format::image::layout::{CHAT_TEMPLATES, SOURCE, TOKENIZER, TOKENIZER_M
 use std::borrow::Cow;
 use std::path::Path;
 
+/// JSON sections with their names.
+pub(super) type Texts<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
+
 /// Tokenizer with chat templates, and origin of a model. Both are optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageExtras {
@@ -63,8 +66,8 @@ struct TemplateJson {
 
 impl ImageExtras {
     /// The JSON sections of the extras, in file order.
-    pub(super) fn texts(&self, vocab: usize) -> Result<Vec<(&'static str, Cow<'_, [u8]>)>, ContentError> {
-        let mut texts: Vec<(&'static str, Cow<[u8]>)> = Vec::new();
+    pub(super) fn texts(&self, vocab: usize) -> Result<Texts<'_>, ContentError> {
+        let mut texts = Texts::new();
         if let Some(tokenizer) = &self.tokenizer {
             let TokenizerSource { path: _, json, templates, bos, bos_token, eos_token, stop, add_bos } = tokenizer;
             let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(json);

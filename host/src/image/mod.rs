@@ -10,6 +10,7 @@ mod config_json;
 mod error;
 mod extras;
 mod inspect;
+mod print;
 mod read;
 mod seal;
 mod write;

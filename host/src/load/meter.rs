@@ -33,4 +33,9 @@ impl<'a> Meter<'a> {
         let done = self.done.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         self.progress.tensor(done, self.total);
     }
+
+    /// Everything is done, small tensors that were not counted as well.
+    pub(crate) fn finish(&self) {
+        self.progress.tensor(self.total, self.total);
+    }
 }

@@ -14,7 +14,9 @@ pub mod json;
 mod meter;
 pub mod safetensors;
 pub mod ternary;
+pub mod testkit;
 pub mod tokenizer;
+pub mod tokenizer_json;
 
 pub use error::LoadError;
 pub use meter::{NoProgress, Progress};

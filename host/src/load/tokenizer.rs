@@ -1,6 +1,9 @@
 //! Text to token ids and back.
 
-use super::error::LoadError;
+use super::{
+    error::LoadError,
+    tokenizer_json::{guard, read},
+};
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer as Inner;
 
@@ -68,10 +71,9 @@ impl Tokenizer {
     /// Reads a tokenizer for a model with ids below `vocab`.
     pub fn new(source: &TokenizerSource, vocab: usize) -> Result<Self, LoadError> {
         let path = &source.path;
-        let mut inner = Inner::from_bytes(&source.json).map_err(|source| tokenizer_error(path, source))?;
+        let mut inner = read(path, &source.json)?;
         // length limits and padding are for training batches
-        let no_truncation = inner.with_truncation(None);
-        no_truncation.map_err(|source| tokenizer_error(path, source))?;
+        guard(path, || inner.with_truncation(None).map(|_| ()))?;
         inner.with_padding(None);
         check_vocabulary(path, &inner, vocab)?;
         let id = |text: &Option<String>| text.as_deref().and_then(|text| inner.token_to_id(text));
@@ -94,8 +96,7 @@ impl Tokenizer {
     /// twice.
     pub fn encode(&self, text: &str, with_special: bool) -> Result<Vec<u32>, LoadError> {
         let post_process = with_special && self.add_bos != Some(false);
-        let encoding = self.inner.encode_fast(text, post_process);
-        let encoding = encoding.map_err(|source| tokenizer_error(&self.path, source))?;
+        let encoding = guard(&self.path, || self.inner.encode_fast(text, post_process))?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some(bos) = self.bos.filter(|_| with_special) {
             if self.add_bos == Some(true) && ids.first() != Some(&bos) {
@@ -110,7 +111,7 @@ impl Tokenizer {
 
     /// The text of token ids, without special tokens. Bytes that are not UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String, LoadError> {
-        self.inner.decode(ids, true).map_err(|source| tokenizer_error(&self.path, source))
+        guard(&self.path, || self.inner.decode(ids, true))
     }
 
     /// A decoder for tokens that come one by one.
@@ -158,10 +159,6 @@ impl Tokenizer {
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
-}
-
-fn tokenizer_error(path: &Path, source: tokenizers::Error) -> LoadError {
-    LoadError::Tokenizer { path: path.into(), source }
 }
 
 fn check_vocabulary(path: &Path, inner: &Inner, vocab: usize) -> Result<(), LoadError> {

@@ -214,6 +214,7 @@ fn broken_contents_are_named() {
     assert!(resealed(at("embed.scales"), &bits(-1.0)).contains("embed.codes: scale 0 is -1"));
     assert!(resealed(at("layers.0.q.plane0.scales"), &bits(f32::INFINITY)).contains("scale 0 is inf"));
     assert!(resealed(at("layers.0.q.plane0.scales"), &bits(1e-40)).contains("expected normal numbers or 0"));
+    assert!(resealed(at("head.scales"), &bits(1e-40)).contains("expected normal numbers or 0"));
     let name = at("config") + 10;
     assert!(resealed(name, b" \x01").contains("section config"));
     assert!(resealed(at("config") + 1, b"\"nome").contains("unknown field `nome`"));

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod config;
+mod cursor;
 pub mod metadata;
 pub mod reader;
 mod tensors;
@@ -146,5 +147,6 @@ fn assemble(config: &GgufConfig, tensors: &Tensors, names: &Names, meter: &Meter
         });
     }
     let final_norm = vector("output_norm.weight".into(), c.hidden)?;
+    meter.finish();
     Ok(ModelWeights { config: c.clone(), embed, layers, final_norm, head })
 }

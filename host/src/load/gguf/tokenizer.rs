@@ -10,11 +10,11 @@ use super::{config::CONTROL, metadata::Metadata};
 use crate::load::{
     error::{LoadError, shorten},
     tokenizer::TokenizerSource,
+    tokenizer_json::{guard, read},
 };
 use serde_json::{Value, json};
 use spec::model::ModelConfig;
 use std::collections::HashMap;
-use tokenizers::Tokenizer;
 
 /// Kinds of tokens in `tokenizer.ggml.token_type`.
 const NORMAL: f64 = 1.0;
@@ -44,9 +44,8 @@ pub fn source(metadata: &Metadata, model: &ModelConfig) -> Result<Option<Tokeniz
     };
 
     // through the library, which checks it, and writes it as it writes its own files
-    let failed = |source| LoadError::Tokenizer { path: metadata.path.into(), source };
-    let tokenizer = Tokenizer::from_bytes(json.to_string()).map_err(failed)?;
-    let json = tokenizer.to_string(false).map_err(failed)?.into_bytes();
+    let tokenizer = read(metadata.path, json.to_string().as_bytes())?;
+    let json = guard(metadata.path, || tokenizer.to_string(false))?.into_bytes();
     let mut source = TokenizerSource::new(metadata.path.into(), json);
     let text = |id: u32| tokens.get(id as usize).cloned();
     source.bos = model.bos;
@@ -234,8 +233,8 @@ fn sentence_piece(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<(Value
 /// Longest piece that is cut: cuts grow with the square of its length.
 const LONGEST_PIECE_BYTES: usize = 512;
 
-/// All ways to cut a normal piece into two, best piece first; cuts of one piece by the ids of their
-/// parts.
+/// All ways to cut a normal piece into two, best piece first; of one piece, longer left
+/// parts first.
 fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<Value> {
     let normal = |id: usize| vocabulary.kind(id) == NORMAL;
     let part = |text: &str| vocabulary.ids.get(text).copied().filter(|id| normal(*id));
@@ -253,7 +252,11 @@ fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<Value> {
         }
         cuts[first..].sort_by_key(|&(_, left, right)| (left, right));
     }
-    cuts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let length = |id: usize| vocabulary.tokens[id].chars().count();
+    cuts.sort_by(|a, b| {
+        let longer = || (length(b.1), length(b.2)).cmp(&(length(a.1), length(a.2)));
+        b.0.total_cmp(&a.0).then_with(longer)
+    });
     cuts.iter().map(|&(_, left, right)| json!([vocabulary.tokens[left], vocabulary.tokens[right]])).collect()
 }
 

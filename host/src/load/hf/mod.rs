@@ -19,7 +19,7 @@ use files::{Checkpoint, MAX_TEXT_BYTES, Tensor, exists, read_optional};
 use linear::{Split, linear, need};
 use names::Names;
 use spec::{
-    format::table::Table,
+    format::{scale::Scale, table::Table},
     model::{Layer, ModelWeights},
 };
 use std::path::Path;
@@ -124,7 +124,18 @@ fn assemble(
         });
     }
     let final_norm = vector("model.norm.weight".into(), c.hidden)?;
+    warnings.extend(odd_scale(&layers));
+    meter.finish();
     Ok(ModelWeights { config: c.clone(), embed, layers, final_norm, head })
+}
+
+/// Scales are about the mean magnitude of a weight. One far from that hints at a scale that was
+/// meant the other way round, which nothing else shows.
+fn odd_scale(layers: &[Layer]) -> Option<String> {
+    let Scale::Tensor(scale) = layers.first()?.q.planes.first()?.scale else { return None };
+    let usual = 1e-4..=20.0;
+    (!usual.contains(&scale))
+        .then(|| format!("scale {scale} of layer 0 q_proj is unusual: check linear_class in config.json"))
 }
 
 /// Whether two tensors are the same bytes.

@@ -102,6 +102,18 @@ impl<'a> Reader<'a> {
         Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
+    /// Scales as the device holds them: subnormals have been flushed.
+    fn scales(&self, section: &Section) -> Result<Vec<f32>, ImageError> {
+        let scales = self.numbers(section)?;
+        match scales.iter().find(|scale| scale.is_subnormal()) {
+            Some(scale) => {
+                let (expected, found) = ("normal numbers or 0".into(), scale.to_string());
+                Err(ImageError::Entry { section: section.name.clone(), field: "a scale", expected, found })
+            }
+            None => Ok(scales),
+        }
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ImageError> {
         self.numbers(self.array(name, &[Element::F32], &[&[len]])?)
     }
@@ -113,7 +125,7 @@ impl<'a> Reader<'a> {
     fn table(&self, name: &str, rows: usize, cols: usize) -> Result<Table, ImageError> {
         let codes_name = format!("{name}.codes");
         let codes = self.bytes(self.array(&codes_name, &[Element::Code121], &[&[rows, cols]])?)?;
-        let scales = self.vector(&format!("{name}.scales"), rows)?;
+        let scales = self.scales(self.array(&format!("{name}.scales"), &[Element::F32], &[&[rows]])?)?;
         let table = CodedMatrix::new(rows, cols, codes, scales);
         Ok(Table::Coded(table.map_err(|problem| ImageError::Content { section: codes_name, problem })?))
     }
@@ -162,11 +174,7 @@ impl<'a> Reader<'a> {
         let encoding = section.element.encoding().unwrap_or(Encoding::Trit5);
         let trits = TritMatrix::new_unchecked_codes(rows, cols, encoding, self.bytes(section)?).map_err(wrong)?;
         let scales = self.array(&format!("{name}.scales"), &[Element::F32], &[&[1], &[rows]])?;
-        let row = self.numbers(scales)?;
-        if let Some(scale) = row.iter().find(|scale| scale.is_subnormal()) {
-            let (expected, found) = ("normal numbers or 0".into(), scale.to_string());
-            return Err(ImageError::Entry { section: scales.name.clone(), field: "a scale", expected, found });
-        }
+        let row = self.scales(scales)?;
         let multipliers = format!("{name}.multipliers");
         let scale = match (self.find(&multipliers), row.as_slice()) {
             (Some(section), _) => {

@@ -202,3 +202,42 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     out.copy_from_slice(bytes);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::section::Element;
+    use super::*;
+
+    fn sections() -> Vec<Section> {
+        let array = |name: &str, element, dims: &[usize]| Section::array(name.into(), element, dims, 0);
+        vec![Section::json("config", 7), array("codes", Element::Trit5, &[3, 11]), array("scales", Element::F32, &[3])]
+    }
+
+    #[test]
+    fn sections_follow_each_other_at_their_alignment() {
+        let header = ImageHeader::place(sections()).unwrap();
+        let places: Vec<_> = header.sections.iter().map(|s| (s.offset, s.length)).collect();
+        assert_eq!(places, [(448, 7), (4096, 9), (4160, 12)]);
+        assert_eq!(header.file_length, 4172);
+        let mut file = header.emit();
+        file.resize(4172, 0);
+        assert_eq!(ImageHeader::parse(&file).unwrap(), header);
+        assert_eq!(header.hash().to_string().len(), 64);
+    }
+
+    #[test]
+    fn impossible_sections_are_not_placed() {
+        let mut twice = sections();
+        twice.push(twice[1].clone());
+        assert_eq!(ImageHeader::place(twice), Err(ImageError::Duplicate { section: "codes".into() }));
+        for dims in [&[][..], &[0], &[1 << 25], &[5], &[1, 2, 3, 4, 5], &[1 << 24; 4]] {
+            let section = Section::array("codes".into(), Element::Trit5, dims, 0);
+            assert!(ImageHeader::place(vec![section]).is_err(), "{dims:?}");
+        }
+        assert_eq!(Element::F32.bytes(&[1 << 24; 3]), None); // 2^74 bytes
+        assert_eq!(Element::Sherry.bytes(&[2, 6]), None);
+        assert_eq!(Element::Sherry.bytes(&[2, 36]), Some(20));
+        let many = (0..=131_071).map(|n| Section::json(&format!("s{n}"), 1)).collect();
+        assert_eq!(ImageHeader::place(many), Err(ImageError::TooManySections { found: 131_072 }));
+    }
+}

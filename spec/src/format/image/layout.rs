@@ -31,6 +31,7 @@ use crate::format::matrix::{Linear, Plane, TritMatrix};
 use crate::format::scale::{DeviceScale, Scale};
 use crate::format::table::{CodedMatrix, Table};
 use crate::model::weights::{Layer, ModelWeights};
+use crate::numerics::f32ops::flush;
 
 /// Section of the model's configuration.
 pub const CONFIG: &str = "config";
@@ -85,7 +86,10 @@ impl Source<'_> {
             Source::F32(values) => stream_f32(values, sink),
             Source::Scales(values) => stream_f32(values, sink),
             Source::TableCodes(Table::Coded(table)) => table.codes().chunks(PIECE).try_for_each(sink),
-            Source::TableScales(Table::Coded(table)) => stream_f32(table.scales(), sink),
+            Source::TableScales(Table::Coded(table)) => {
+                let flushed: Vec<f32> = table.scales().iter().map(|&scale| flush(scale)).collect();
+                stream_f32(&flushed, sink)
+            }
             Source::TableCodes(table) => {
                 for_each_row(table, |codes, _| sink(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>()))
             }

@@ -1,0 +1,113 @@
+//! Presets: what is refused and how it is said, what follows, what is written.
+
+use hw::explain::{MODELS, explain, layers};
+use hw::output::{OutputError, write};
+use hw::preset::{BUILT_IN, Machine, PresetError, load};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn violations(text: &str) -> Vec<String> {
+    match Machine::parse("test", text) {
+        Err(PresetError::Rules { violations, .. }) => violations.iter().map(ToString::to_string).collect(),
+        other => panic!("expected broken rules, found {other:?}"),
+    }
+}
+
+#[test]
+fn built_in_presets_are_legal_and_differ() {
+    let hashes: BTreeMap<String, &str> = BUILT_IN.iter().map(|(n, _)| (load(n).unwrap().hash(), *n)).collect();
+    assert_eq!(hashes.len(), BUILT_IN.len());
+}
+
+#[test]
+fn all_violations_come_at_once() {
+    let text = BUILT_IN[0].1.replace("tables = 32", "tables = 0").replace("port_bits = 128", "port_bits = 96");
+    let text = text.replace("mhz = 250", "speed = 9").replace("\"kv260\"", "\"vcu118\"") + "\n[cache]\nsize = 1\n";
+    let said = violations(&text);
+    for expected in [
+        "engine.tables = 0; use a whole number from 1 to 128",
+        "memory.port_bits = 96; use one of 32, 64, 128, 256, 512",
+        "clock.speed = an unknown key; use mhz",
+        "clock.mhz = missing; use a whole number from 10 to 600",
+        "board.name = \"vcu118\"; use one of \"sim\", \"kv260\", \"u50\"",
+        "cache = no known section; use [engine], [memory], [clock] or [board]",
+    ] {
+        assert!(said.iter().any(|s| s == expected), "{expected} is not in {said:#?}");
+    }
+    assert_eq!(said.len(), 6, "{said:#?}");
+}
+
+#[test]
+fn rules_between_keys_name_legal_values() {
+    let text = BUILT_IN[0].1.replace("ports = 4", "ports = 5").replace("tile_rows = 4096", "tile_rows = 4095");
+    let said = violations(&text.replace("buffer_kib = 1920", "buffer_kib = 1"));
+    assert_eq!(
+        said,
+        [
+            "memory.ports = 5; use a divisor of tables * rows = 128: 1, 2, 4, 8, 16, 32",
+            "engine.tile_rows = 4095; use a multiple of rows = 4, for example 4092 or 4096",
+            "memory.buffer_kib = 1; use at least 14: each half holds 4 rows of max_cols",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_preset_lists_the_known_ones() {
+    let said = load("zcu104").unwrap_err().to_string();
+    assert!(said.contains("kv260, sim-tiny, odd, u50"), "{said}");
+}
+
+/// The byte budget of the design: five trits a byte, K padded to a segment.
+#[test]
+fn weight_bytes_of_known_models() {
+    let machine = load("kv260").unwrap();
+    let bytes: Vec<u64> = MODELS.iter().map(|m| layers(&machine, m, false).bytes).collect();
+    // 679,477,248 weights / 5 and the 0.8 % by which 4,096 inputs are padded to 43 segments of 96
+    assert!((135_895_449..137_000_000).contains(&bytes[0]), "{bytes:?}");
+    assert!((416_808_960..422_000_000).contains(&bytes[1]), "{bytes:?}");
+    let text = explain(&machine);
+    assert!(text.contains("BitNet 2B-4T") && text.contains("accumulator i22"), "{text}");
+}
+
+fn content(dir: &Path, out: &mut BTreeMap<String, Vec<u8>>, under: &Path) {
+    for entry in std::fs::read_dir(under).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => content(dir, out, &path),
+            false => {
+                let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+                out.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn output_is_stable_complete_and_replaceable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+    let machine = load("odd").unwrap();
+    let modules = write(&machine, &first).unwrap();
+    write(&load("sim-tiny").unwrap(), &second).unwrap();
+    write(&machine, &second).unwrap(); // replaces the other preset, nothing stale stays
+    let (mut a, mut b) = (BTreeMap::new(), BTreeMap::new());
+    content(&first, &mut a, &first);
+    content(&second, &mut b, &second);
+    assert_eq!(a, b);
+    assert_eq!(a.len(), modules + 2);
+    for line in String::from_utf8(a["filelist.f"].clone()).unwrap().lines() {
+        assert!(a.contains_key(line), "{line}");
+    }
+    let manifest: serde_json::Value = serde_json::from_slice(&a["manifest.json"]).unwrap();
+    assert_eq!(manifest["hash"], machine.hash().as_str());
+    assert_eq!(manifest["complete"], false);
+    assert_eq!(manifest["parameters"]["engine.tables"], 7);
+}
+
+#[test]
+fn foreign_folders_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rtl")).unwrap();
+    let result = write(&load("odd").unwrap(), folder.path());
+    assert!(matches!(result, Err(OutputError::Foreign { .. })));
+}

@@ -1,0 +1,208 @@
+//! Verilog to a shared library: Verilator, then one C++ compilation, cached by content.
+//!
+//! The cache lies in `<target>/verilated`. Its key covers the Verilog, the ports, the tools and the
+//! options. A build happens in a folder of its own and is renamed into place when it is complete, so
+//! several processes may build the same model at once.
+
+use crate::SimError;
+use crate::ffi::Library;
+use crate::toolchain::{self, Toolchain};
+use hw::ir::Port;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How hard the C++ compiler works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speed {
+    /// Compiled in seconds: for block benches.
+    Quick,
+    /// Fastest simulation: for whole models.
+    Full,
+}
+
+impl Speed {
+    const fn flags(self) -> &'static [&'static str] {
+        match self {
+            Speed::Quick => &["-O1"],
+            Speed::Full => &["-O3", "-march=native"],
+        }
+    }
+}
+
+/// What to compile.
+pub struct Job<'a> {
+    /// Top module.
+    pub top: &'a str,
+    /// Verilog of all modules.
+    pub verilog: &'a str,
+    /// Ports of the top module, `clk_i` among them.
+    pub ports: &'a [Port],
+    /// Compiler effort.
+    pub speed: Speed,
+    /// Whether lint warnings are errors.
+    pub lint: bool,
+}
+
+/// C++ between the model and [`crate::ffi`]: pointers to the ports, whose sizes the compiler checks.
+fn shim(top: &str, ports: &[Port]) -> String {
+    let mut text = format!(
+        "#include \"V{top}.h\"\n#include \"verilated.h\"\n\
+         struct Sim {{ VerilatedContext context; V{top}* top; }};\n\
+         extern \"C\" {{\n\
+         void* tercet_new(uint32_t seed) {{\n\
+         \x20   Sim* s = new Sim;\n    s->context.randReset(2);\n    s->context.randSeed(static_cast<int>(seed));\n\
+         \x20   s->top = new V{top}(&s->context);\n    s->top->clk_i = 0;\n    s->top->eval();\n    return s;\n}}\n\
+         void tercet_free(void* p) {{ Sim* s = static_cast<Sim*>(p); s->top->final(); delete s->top; delete s; }}\n\
+         void tercet_eval(void* p) {{ static_cast<Sim*>(p)->top->eval(); }}\n\
+         void tercet_tick(void* p) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n\
+         \x20   t->clk_i = 1; t->eval(); t->clk_i = 0; t->eval();\n}}\n\
+         void* tercet_port(void* p, uint32_t index) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n    switch (index) {{\n"
+    );
+    for (index, port) in ports.iter().enumerate() {
+        let (name, bytes) = (&port.name, port_bytes(port.ty.width));
+        let _ = writeln!(text, "    case {index}: static_assert(sizeof(t->{name}) == {bytes}); return &t->{name};");
+    }
+    text + "    }\n    return nullptr;\n}\n}\n"
+}
+
+/// Bytes that Verilator keeps a port of `width` bits in.
+pub(crate) const fn port_bytes(width: u32) -> usize {
+    match width {
+        0..=8 => 1,
+        9..=16 => 2,
+        17..=32 => 4,
+        33..=64 => 8,
+        _ => width.div_ceil(32) as usize * 4,
+    }
+}
+
+fn write(path: PathBuf, text: &str) -> Result<(), SimError> {
+    fs::write(&path, text).map_err(|error| SimError::File { path, error })
+}
+
+fn run(command: &mut Command, top: &str) -> Result<(), SimError> {
+    let tool = command.get_program().to_string_lossy().into_owned();
+    let fail = |text: String| SimError::Tool { tool: tool.clone(), top: top.to_string(), text };
+    let done = command.stdin(Stdio::null()).output().map_err(|e| fail(e.to_string()))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(fail(format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))))
+}
+
+/// A scratch folder beside `target`, unique in this machine.
+fn scratch(target: &Path) -> Result<PathBuf, SimError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let unique = format!("tmp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let dir = target.with_file_name(unique);
+    fs::create_dir_all(&dir).map_err(|error| SimError::File { path: dir.clone(), error })?;
+    Ok(dir)
+}
+
+/// Moves a finished build into place; another process may have been faster.
+fn publish(scratch: &Path, target: &Path) -> Result<(), SimError> {
+    match fs::rename(scratch, target) {
+        Err(error) if !target.exists() => Err(SimError::File { path: target.to_path_buf(), error }),
+        Err(_) => fs::remove_dir_all(scratch).map_err(|error| SimError::File { path: scratch.to_path_buf(), error }),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn key(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn compiler(tools: &Toolchain, dir: &Path) -> Command {
+    let mut cxx = Command::new(&tools.cxx);
+    let include = tools.root.join("include");
+    cxx.current_dir(dir).args(["-std=c++20", "-fPIC", "-w", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-DVM_COVERAGE=0"]);
+    cxx.args(["-DVM_SC=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0", "-Iobj"]);
+    cxx.arg(format!("-I{}", include.display())).arg(format!("-I{}/vltstd", include.display()));
+    cxx
+}
+
+/// Verilator's own runtime, compiled once per toolchain.
+fn runtime(tools: &Toolchain, cache: &Path) -> Result<PathBuf, SimError> {
+    let target = cache.join(format!("runtime-{}", key(&[&format!("{tools:?}")])));
+    let object = target.join("runtime.o");
+    if !object.exists() {
+        let dir = scratch(&target)?;
+        write(dir.join("runtime.cpp"), "#include \"verilated.cpp\"\n#include \"verilated_threads.cpp\"\n")?;
+        run(compiler(tools, &dir).args(["-O1", "-c", "runtime.cpp", "-o", "runtime.o"]), "the runtime")?;
+        publish(&dir, &target)?;
+    }
+    Ok(object)
+}
+
+/// Runs Verilator's lint with all warnings on; a warning is an error.
+pub fn lint(top: &str, verilog: &str) -> Result<(), SimError> {
+    let tools = toolchain::find()?;
+    let dir = scratch(&toolchain::target_dir()?.join("verilated").join(top))?;
+    write(dir.join("dut.v"), verilog)?;
+    let mut verilator = Command::new(&tools.verilator);
+    verilator.current_dir(&dir).env("VERILATOR_ROOT", &tools.root).args(["--lint-only", "-Wall", "-Wno-DECLFILENAME"]);
+    let result = run(verilator.args(["--top-module", top, "dut.v"]), top);
+    fs::remove_dir_all(&dir).map_err(|error| SimError::File { path: dir, error })?;
+    result
+}
+
+fn verilate(job: &Job, tools: &Toolchain, dir: &Path) -> Result<(), SimError> {
+    let mut verilator = Command::new(&tools.verilator);
+    verilator.current_dir(dir).env("VERILATOR_ROOT", &tools.root).args(["--cc", "-O3", "--x-assign", "unique"]);
+    verilator.args(["--x-initial", "unique", "--noassert", "--top-module", job.top, "--Mdir", "obj"]);
+    // all modules of a model lie in one file here
+    verilator.args(if job.lint { ["-Wall", "-Wno-DECLFILENAME"] } else { ["-Wno-lint", "-Wno-fatal"] });
+    run(verilator.arg("dut.v"), job.top)
+}
+
+/// Names of the model's C++ files, in order.
+fn sources(dir: &Path) -> Result<Vec<String>, SimError> {
+    let obj = dir.join("obj");
+    let entries = fs::read_dir(&obj).map_err(|error| SimError::File { path: obj, error })?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".cpp")).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Builds a model, or finds it in the cache, and loads it.
+pub fn compile(job: &Job) -> Result<Library, SimError> {
+    let tools = toolchain::find()?;
+    let cache = toolchain::target_dir()?.join("verilated");
+    let shim = shim(job.top, job.ports);
+    let flags = format!("{:?} {}", job.speed.flags(), job.lint);
+    let name = format!("{}-{}", job.top, key(&[job.verilog, &shim, &format!("{tools:?}"), &flags, "1"]));
+    let target = cache.join(name);
+    let library = target.join("model.so");
+    if !library.exists() {
+        let runtime = runtime(&tools, &cache)?;
+        let dir = scratch(&target)?;
+        write(dir.join("dut.v"), job.verilog)?;
+        write(dir.join("shim.cpp"), &shim)?;
+        verilate(job, &tools, &dir)?;
+        let (mut hot, mut cold) = (String::from("#include \"shim.cpp\"\n"), String::new());
+        for name in sources(&dir)? {
+            // set-up code runs once: optimising it only costs compile time
+            let part = if name.contains("__Slow") || name.contains("__Syms") { &mut cold } else { &mut hot };
+            let _ = writeln!(part, "#include \"obj/{name}\"");
+        }
+        write(dir.join("hot.cpp"), &hot)?;
+        write(dir.join("cold.cpp"), &cold)?;
+        run(compiler(&tools, &dir).args(job.speed.flags()).args(["-c", "hot.cpp", "-o", "hot.o"]), job.top)?;
+        run(compiler(&tools, &dir).args(["-O0", "-c", "cold.cpp", "-o", "cold.o"]), job.top)?;
+        let mut link = Command::new(&tools.cxx);
+        link.current_dir(&dir).args(["-shared", "-o", "model.so", "hot.o", "cold.o"]).arg(&runtime);
+        run(link.args(["-Wl,-Bsymbolic", "-latomic"]), job.top)?;
+        publish(&dir, &target)?;
+    }
+    Library::load(&library, job.top, job.ports)
+}

@@ -1,0 +1,150 @@
+//! A loaded model. All unsafe code of the crate is here.
+//!
+//! The library was made by [`crate::compile`] from this crate's own C++ text, which fixes the five
+//! functions and checks the size of every port.
+#![allow(unsafe_code)]
+
+use crate::SimError;
+use crate::compile::port_bytes;
+use hw::ir::Port;
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::Arc;
+
+type New = unsafe extern "C" fn(u32) -> *mut c_void;
+type Act = unsafe extern "C" fn(*mut c_void);
+type PortOf = unsafe extern "C" fn(*mut c_void, u32) -> *mut c_void;
+
+/// A compiled model in memory, from which any number of independent copies can be started.
+#[derive(Clone)]
+pub struct Library {
+    /// Keeps the functions below mapped.
+    _code: Arc<libloading::Library>,
+    new: New,
+    free: Act,
+    eval: Act,
+    tick: Act,
+    port: PortOf,
+    top: String,
+    ports: Arc<Vec<Port>>,
+}
+
+/// Number of a port of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortId(usize);
+
+/// One running copy of a model.
+pub struct Model {
+    /// Keeps the code mapped while the model lives.
+    library: Library,
+    state: *mut c_void,
+    /// Address and width in bits of each port.
+    ports: Vec<(*mut u8, u32)>,
+}
+
+impl Library {
+    /// Loads a library that [`crate::compile`] has built for these ports.
+    pub(crate) fn load(path: &Path, top: &str, ports: &[Port]) -> Result<Library, SimError> {
+        let load_error = |error| SimError::Load { path: path.to_path_buf(), error };
+        // SAFETY: the library holds only the model and our shim; its initialisers touch nothing of ours.
+        let code = unsafe { libloading::Library::new(path) }.map_err(load_error)?;
+        // SAFETY: the shim declares these functions with exactly these types, and `code` is kept in the
+        // value that holds the copied pointers.
+        let (new, free, eval, tick, port) = unsafe {
+            (
+                *code.get::<New>(b"tercet_new").map_err(load_error)?,
+                *code.get::<Act>(b"tercet_free").map_err(load_error)?,
+                *code.get::<Act>(b"tercet_eval").map_err(load_error)?,
+                *code.get::<Act>(b"tercet_tick").map_err(load_error)?,
+                *code.get::<PortOf>(b"tercet_port").map_err(load_error)?,
+            )
+        };
+        let ports = Arc::new(ports.to_vec());
+        Ok(Library { _code: Arc::new(code), new, free, eval, tick, port, top: top.to_string(), ports })
+    }
+
+    /// Starts a copy; `seed` fills its registers and memories with random bits.
+    pub fn start(&self, seed: u32) -> Model {
+        // SAFETY: `new` returns a state of its own, which only the `Model` below uses and frees.
+        let state = unsafe { (self.new)(seed) };
+        let address = |(index, port): (usize, &Port)| {
+            // SAFETY: `index` is below the number of ports that the shim was written for.
+            (unsafe { (self.port)(state, index as u32) }.cast::<u8>(), port.ty.width)
+        };
+        let ports = self.ports.iter().enumerate().map(address).collect();
+        Model { library: self.clone(), state, ports }
+    }
+
+    /// The number of a port.
+    pub fn port(&self, name: &str) -> Result<PortId, SimError> {
+        let missing = || SimError::NoSuchPort { top: self.top.clone(), port: name.to_string() };
+        self.ports.iter().position(|p| p.name == name).map(PortId).ok_or_else(missing)
+    }
+}
+
+impl Model {
+    /// Lets the combinational logic settle.
+    pub fn eval(&mut self) {
+        // SAFETY: `state` is alive until drop, and `&mut self` keeps others out.
+        unsafe { (self.library.eval)(self.state) }
+    }
+
+    /// One rising edge of `clk_i`.
+    pub fn tick(&mut self) {
+        // SAFETY: as in `eval`.
+        unsafe { (self.library.tick)(self.state) }
+    }
+
+    /// Sets a port to the low bits of `words`, missing words are zero.
+    pub fn set_words(&mut self, port: PortId, words: &[u32]) {
+        let (address, width) = self.ports[port.0];
+        if width > 64 {
+            let count = width.div_ceil(32) as usize;
+            for at in 0..count {
+                let unused = if at + 1 == count { 32 * count as u32 - width } else { 0 }; // Verilator wants them zero
+                let word = words.get(at).copied().unwrap_or(0) & (u32::MAX >> unused);
+                // SAFETY: Verilator keeps ports beyond 64 bits as an array of `count` aligned 32-bit words;
+                // the shim has checked its size at compile time.
+                unsafe { address.cast::<u32>().add(at).write(word) };
+            }
+            return;
+        }
+        for at in 0..port_bytes(width) {
+            let word = words.get(at / 4).copied().unwrap_or(0);
+            let left = width.saturating_sub(8 * at as u32).min(8);
+            let byte = (word >> (8 * (at % 4))) as u8 & ((1u16 << left) - 1) as u8;
+            // SAFETY: the shim has checked at compile time that the port is `port_bytes(width)` long.
+            unsafe { address.add(at).write(byte) };
+        }
+    }
+
+    /// Sets a port of up to 64 bits.
+    pub fn set(&mut self, port: PortId, value: u64) {
+        self.set_words(port, &[value as u32, (value >> 32) as u32]);
+    }
+
+    /// Reads a port.
+    pub fn words(&self, port: PortId) -> Vec<u32> {
+        let (address, width) = self.ports[port.0];
+        let mut words = vec![0u32; (width as usize).div_ceil(32)];
+        for at in 0..port_bytes(width).min(4 * words.len()) {
+            // SAFETY: as in `set_words`.
+            let byte = unsafe { address.add(at).read() };
+            words[at / 4] |= u32::from(byte) << (8 * (at % 4));
+        }
+        words
+    }
+
+    /// Reads the low 64 bits of a port.
+    pub fn get(&self, port: PortId) -> u64 {
+        let words = self.words(port);
+        u64::from(words[0]) | u64::from(words.get(1).copied().unwrap_or(0)) << 32
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: `state` came from `new` and is freed once.
+        unsafe { (self.library.free)(self.state) }
+    }
+}

@@ -1,0 +1,83 @@
+//! Planted bugs that the benches must catch: a bench is trusted after it has failed.
+
+use crate::SimError;
+use crate::bench::{BenchError, Block, check_mutated};
+use crate::blocks::TlmmCase;
+use crate::rng::Rng;
+use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
+
+/// A piece of Verilog and what a mistake would make of it.
+pub struct Mutation {
+    /// What is broken.
+    pub name: &'static str,
+    /// The block whose bench must notice.
+    pub block: fn() -> Box<dyn Block>,
+    /// Text as it is generated.
+    pub from: &'static str,
+    /// Text with the bug.
+    pub to: &'static str,
+}
+
+fn skid() -> Box<dyn Block> {
+    Box::new(Skid { width: 8 })
+}
+
+fn fifo() -> Box<dyn Block> {
+    Box::new(Fifo { width: 9, depth: 7 })
+}
+
+fn gearbox() -> Box<dyn Block> {
+    Box::new(Gearbox { element: 4, inputs: 5, outputs: 6, fill: 9 })
+}
+
+fn unpack5() -> Box<dyn Block> {
+    Box::new(Unpack5 { bytes: 3, codes: 4 })
+}
+
+fn table_build() -> Box<dyn Block> {
+    Box::new(TableBuild { groups: 1, tokens: 2, passes: 3 })
+}
+
+fn tlmm() -> Box<dyn Block> {
+    let engine = Tlmm { tables: 3, rows: 2, tokens: 2, groups: 1, cols: 45, tile_rows: 80 };
+    Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
+}
+
+/// Segments shorter than the accumulator's loop.
+fn tlmm_short() -> Box<dyn Block> {
+    let engine = Tlmm { tables: 1, rows: 1, tokens: 2, groups: 1, cols: 60, tile_rows: 3 };
+    Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
+}
+
+const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
+    Mutation { name, block, from, to }
+}
+
+/// All planted bugs.
+pub const MUTATIONS: [Mutation; 14] = [
+    bug("skid: ready stuck high", skid, "in_ready_o = ~spare_valid_q", "in_ready_o = 1'b1"),
+    bug("skid: spare skipped", skid, "spare_valid_q ? spare_q : in_data_i", "in_data_i"),
+    bug("fifo: one pointer wraps early", fifo, "== 3'd6 ?", "== 3'd5 ?"),
+    bug("gearbox: exact end of packet missed", gearbox, "flush_q & (held_q <=", "flush_q & (held_q <"),
+    bug("trit5: a digit of the last legal byte", unpack5, "8'd242: digits = 10'h2aa", "8'd242: digits = 10'h2a9"),
+    bug("unpack5: illegal flag not sticky", unpack5, "illegal_q <= illegal_q |", "illegal_q <="),
+    bug("table_build: sign of an activation lost", table_build, "{low0_q[8], low0_q}", "{1'b0, low0_q}"),
+    bug("fold: a negation lost", tlmm, "6'd0: folded = 5'h1d", "6'd0: folded = 5'h0d"),
+    bug("tlmm_row: pending one lost", tlmm, "pend_o = l1n0pend_q", "pend_o = 1'b0"),
+    bug("psum: first segment not cleared", tlmm, "(first_q2 ?", "(1'b0 ?"),
+    bug("tlmm: tables overwritten in use", tlmm, "wire bank_free = ", "wire bank_free = 1'b1 | "),
+    bug("tlmm: tables used before they are built", tlmm, "ready = active_q & tables_ready", "ready = active_q"),
+    bug("tlmm: accumulator's loop ignored", tlmm_short, "wire wait_loop = ", "wire wait_loop = 1'b0 & "),
+    bug("tlmm: sums without a place", tlmm, "wire no_room = ", "wire no_room = 1'b0 & "),
+];
+
+/// Plants one bug. Returns what the bench said, or `None` if it noticed nothing.
+pub fn plant(mutation: &Mutation) -> Result<Option<String>, SimError> {
+    let block = (mutation.block)();
+    match check_mutated(&*block, &mut Rng::new(7), Some((mutation.from, mutation.to))) {
+        Ok(_) => Ok(None),
+        Err(SimError::Bench(error @ BenchError::NoMutation { .. })) => Err(error.into()),
+        Err(SimError::Bench(error)) => Ok(Some(error.to_string())),
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,202 @@
+//! `cargo xtask bench cpu`: the CPU backend on random weights of real shapes, beside other engines.
+//!
+//! Every engine is measured in turn, round after round, so that a disturbance hits all of them; the
+//! table shows medians. Other engines are given on the command line as anything that understands
+//! llama-bench's options and prints its JSON.
+
+use crate::run::{output, root, run, target};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+/// Options of `bench cpu`.
+#[derive(Args)]
+pub struct CpuArgs {
+    /// Model shapes, comma-separated
+    #[arg(long, value_delimiter = ',', default_value = "bitnet-0.73b,bitnet-2b4t")]
+    shapes: Vec<String>,
+    /// Numbers of threads, comma-separated
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    threads: Vec<usize>,
+    /// Instruction sets of our engine, comma-separated; `best` is the one it chooses itself
+    #[arg(long, value_delimiter = ',', default_value = "best,avx512")]
+    isas: Vec<String>,
+    /// Measured rounds
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Another engine: `NAME@SHAPE=PROGRAM ARGUMENTS`, run with -p, -n, -t, -r and -o json added
+    #[arg(long = "peer", value_name = "NAME@SHAPE=COMMAND")]
+    peers: Vec<String>,
+    /// Measure two threads also while another process keeps one core busy
+    #[arg(long)]
+    crowded: bool,
+    /// Write the medians to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    save: Option<String>,
+}
+
+const PREFILLS: &str = "64,128,512";
+const DECODE: &str = "64";
+
+/// Something to measure.
+struct Engine {
+    name: String,
+    shape: String,
+    threads: usize,
+    crowded: bool,
+    line: Vec<String>,
+}
+
+/// Runs the benchmark and prints the table.
+pub fn cpu(args: &CpuArgs) -> Result<()> {
+    run("cargo", &["build", "--release", "--locked", "-p", "host"])?;
+    let engines = engines(args)?;
+    let mut samples: Vec<BTreeMap<String, Vec<f64>>> = engines.iter().map(|_| BTreeMap::new()).collect();
+    let mut notes: Vec<Value> = vec![Value::Null; engines.len()];
+    for round in 0..args.rounds {
+        for (index, engine) in engines.iter().enumerate() {
+            eprintln!("round {} of {}: {} {}", round + 1, args.rounds, engine.name, engine.shape);
+            let (rates, note) = measure(engine)?;
+            for (test, rate) in rates {
+                samples[index].entry(test).or_default().push(rate);
+            }
+            notes[index] = note;
+        }
+    }
+    let rows: Vec<Value> = engines
+        .iter()
+        .zip(samples)
+        .zip(notes)
+        .map(|((engine, samples), note)| {
+            let rates: BTreeMap<String, f64> = samples.into_iter().map(|(test, s)| (test, median(s))).collect();
+            json!({
+                "engine": engine.name, "shape": engine.shape, "threads": engine.threads,
+                "crowded": engine.crowded, "tok_s": rates, "notes": note,
+            })
+        })
+        .collect();
+    print_table(&rows);
+    if let Some(file) = &args.save {
+        let commit = output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+        let all = json!({
+            "evidence": "measured", "commit": commit.trim(), "machine": machine(), "rounds": args.rounds, "rows": rows,
+        });
+        let temporary = format!("{file}.tmp");
+        std::fs::write(&temporary, serde_json::to_string_pretty(&all)? + "\n").context("writing the results")?;
+        std::fs::rename(&temporary, file).context("writing the results")?;
+    }
+    Ok(())
+}
+
+fn engines(args: &CpuArgs) -> Result<Vec<Engine>> {
+    let host = target().join("release/host").display().to_string();
+    let mut engines = Vec::new();
+    for shape in &args.shapes {
+        for &threads in &args.threads {
+            for crowded in [false, true] {
+                if crowded && !(args.crowded && threads > 1) {
+                    continue;
+                }
+                for isa in &args.isas {
+                    let model = format!("random:{shape}");
+                    let mut line: Vec<String> = [host.as_str(), "bench", "-q", "-m", &model].map(Into::into).into();
+                    if isa != "best" {
+                        line.extend(["--isa".into(), isa.clone()]);
+                    }
+                    let name = if isa == "best" { "Tercet".into() } else { format!("Tercet, {isa} only") };
+                    engines.push(Engine { name, shape: shape.clone(), threads, crowded, line });
+                }
+                for peer in &args.peers {
+                    let (name, rest) = peer.split_once('@').context("--peer: expected NAME@SHAPE=COMMAND")?;
+                    let (of, command) = rest.split_once('=').context("--peer: expected NAME@SHAPE=COMMAND")?;
+                    if of == shape {
+                        let line = command.split_whitespace().map(Into::into).collect();
+                        engines.push(Engine { name: name.into(), shape: shape.clone(), threads, crowded, line });
+                    }
+                }
+            }
+        }
+    }
+    Ok(engines)
+}
+
+/// Rates by test name, and what the engine says of itself.
+fn measure(engine: &Engine) -> Result<(Vec<(String, f64)>, Value)> {
+    let _neighbour = engine.crowded.then(Neighbour::start).transpose()?;
+    let threads = engine.threads.to_string();
+    let output = Command::new(&engine.line[0])
+        .args(&engine.line[1..])
+        .args(["-p", PREFILLS, "-n", DECODE, "-t", &threads, "-r", "1", "-o", "json"])
+        .current_dir(root())
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("{}: could not be started", engine.line[0]))?;
+    if !output.status.success() {
+        bail!("{}: `{}` failed: {}", engine.name, engine.line.join(" "), output.status);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer: Value = serde_json::from_str(text.trim()).with_context(|| format!("{}: no JSON", engine.name))?;
+    let rows = answer.as_array().or_else(|| answer["results"].as_array());
+    let rows = rows.with_context(|| format!("{}: no list of results", engine.name))?;
+    let mut rates = Vec::new();
+    for row in rows {
+        let (prompt, decode) = (row["n_prompt"].as_u64().unwrap_or(0), row["n_gen"].as_u64().unwrap_or(0));
+        let name = if prompt > 0 { format!("pp{prompt}") } else { format!("tg{decode}") };
+        let rate = row["tok_s"].as_f64().or_else(|| row["avg_ts"].as_f64());
+        let rate = rate.with_context(|| format!("{}: a row without its rate", engine.name))?;
+        rates.push((name, rate));
+    }
+    let note = rows.last().map_or(Value::Null, |row| row["backend"].clone());
+    Ok((rates, note))
+}
+
+/// A process that keeps one core busy until it is dropped.
+struct Neighbour(Child);
+
+impl Neighbour {
+    fn start() -> Result<Self> {
+        let child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Ok(Neighbour(child.context("starting a busy neighbour")?))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn print_table(rows: &[Value]) {
+    println!("| shape | threads | engine | pp64 | pp128 | pp512 | tg64 |");
+    println!("|---|---|---|---|---|---|---|");
+    for row in rows {
+        let rate = |test: &str| row["tok_s"][test].as_f64().map_or("-".into(), |rate| format!("{rate:.1}"));
+        let crowded = if row["crowded"] == true { ", one core taken" } else { "" };
+        println!(
+            "| {} | {}{crowded} | {} | {} | {} | {} | {} |",
+            row["shape"].as_str().unwrap_or(""),
+            row["threads"],
+            row["engine"].as_str().unwrap_or(""),
+            rate("pp64"),
+            rate("pp128"),
+            rate("pp512"),
+            rate("tg64"),
+        );
+    }
+}
+
+/// The processor's name and number of cores.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{}, {cores} cores", name.trim_start_matches([' ', '\t', ':']))
+}
