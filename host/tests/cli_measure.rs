@@ -45,6 +45,27 @@ fn eval_writes_all_logits() {
 }
 
 #[test]
+fn the_cpu_backend_computes_the_bits_of_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "Once upon a time there was a fox who liked the moon, and the moon liked the fox.";
+    let logits = |backend: &str, threads: &str| {
+        let path = path_text(&folder.path().join("out.safetensors"));
+        let arguments = ["eval", "--text", text, "--backend", backend, "-t", threads, "--logits", &path];
+        host(&arguments).ok();
+        std::fs::read(&path).unwrap()
+    };
+    let want = logits("reference", "1");
+    assert!(want == logits("cpu", "1") && want == logits("cpu", "2"), "logits differ");
+    for sampling in [&["--greedy"][..], &["-s", "9"]] {
+        let ids = |backend: &str| {
+            let base = ["generate", "The fox", "-n", "40", "--json", "--backend", backend];
+            host(&[&base[..], sampling].concat()).ok().json()["ids"].clone()
+        };
+        assert_eq!(ids("reference"), ids("cpu"), "{sampling:?}");
+    }
+}
+
+#[test]
 fn perplexity_compares_both_numerics() {
     let folder = tempfile::tempdir().unwrap();
     let story = "Once upon a time, there was a little boy. He had a red ball. He liked to play with it.\n";

@@ -15,11 +15,14 @@ pub enum Backend {
     Cpu,
     /// The plain specification: slow, for checks
     Reference,
-    /// The simulated accelerator
+    /// The simulated accelerator; not in this program yet
+    #[value(hide = true)]
     Sim,
-    /// An FPGA on the memory bus (Zynq)
+    /// An FPGA on the memory bus (Zynq); not in this program yet
+    #[value(hide = true)]
     Axi,
-    /// An FPGA on PCI Express
+    /// An FPGA on PCI Express; not in this program yet
+    #[value(hide = true)]
     Xdma,
 }
 
@@ -59,7 +62,7 @@ pub struct ModelArgs {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// Device node of an FPGA backend
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide = true)]
     pub device: Option<PathBuf>,
 }
 

@@ -77,9 +77,10 @@ struct Test {
 
 /// Runs the command.
 pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
-    let model = Model::open(&args.model, global.quiet)?;
+    let mut model = Model::open(&args.model, global.quiet)?;
     let tests = tests(args, model.config().max_context)?;
     let mut engine = model.engine(&args.model, args.numerics)?;
+    model.release();
     let progress = Progress::count("measuring", global.quiet);
     let runs = tests.len() as u64 * u64::from(args.repetitions + 1);
     let mut finished = 0;
@@ -210,7 +211,7 @@ fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Res
         "model": model.path.file_name().map(|name| name.to_string_lossy()),
         "family": model.config().name,
         "model_bytes": model.files.iter().map(|(_, bytes)| bytes).sum::<u64>(),
-        "params": model.parameters(),
+        "params": model.parameters,
         "backend": engine.describe(),
         "numerics": format!("{:?}", args.numerics).to_lowercase(),
         "threads": if Model::is_reference(&args.model, args.numerics) { 1 } else { threads(args.model.threads)? },

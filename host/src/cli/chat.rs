@@ -73,12 +73,13 @@ struct Chat<'a> {
 pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     let settings = args.sampling.settings()?;
     args.end.limit()?;
-    let model = Model::open(&args.model, global.quiet)?;
+    let mut model = Model::open(&args.model, global.quiet)?;
     let tokenizer = model.tokenizer()?;
     let has_template = model.tokenizer.as_ref().is_some_and(|source| source.template(None).is_some());
     let fallback = if model.shipped && !has_template { "plain" } else { "auto" };
     let turns = Turns::select(&model, &tokenizer, args.chat_template.as_deref().unwrap_or(fallback))?;
     let mut engine = model.engine(&args.model, args.numerics)?;
+    model.release();
     let session = Session::new(engine.as_mut())?;
     let ends = turns.ends(&tokenizer);
     let (ends, banned) = if args.end.ignore_eos { (Vec::new(), ends) } else { (ends, Vec::new()) };

@@ -51,7 +51,7 @@ pub struct EvalArgs {
 
 /// Runs the command.
 pub fn run(args: &EvalArgs, global: Global) -> Result<(), CliError> {
-    let model = Model::open(&args.model, global.quiet)?;
+    let mut model = Model::open(&args.model, global.quiet)?;
     let text = match (&args.text, &args.file) {
         (Some(text), _) => Some(text.clone()),
         (None, Some(path)) => Some(read_text(path)?),
@@ -67,6 +67,7 @@ pub fn run(args: &EvalArgs, global: Global) -> Result<(), CliError> {
     check_request(model.config(), 0, &tokens).map_err(EngineError::from)?;
     let vocab = model.config().vocab;
     let mut engine = model.engine(&args.model, args.numerics)?;
+    model.release();
     let mut file = args.logits.as_deref().map(|path| logits_file(path, tokens.len(), vocab)).transpose()?;
 
     let sequence = engine.new_sequence()?;

@@ -97,13 +97,14 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     let limit = args.end.limit()?;
     let prompts = args.prompt.read()?;
     let format = if args.json { Format::Json } else { args.format };
-    let model = Model::open(&args.model, global.quiet)?;
+    let mut model = Model::open(&args.model, global.quiet)?;
     let needs_text = prompts.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) || !args.end.stop.is_empty();
     let tokenizer = match needs_text || model.tokenizer.is_some() {
         true => Some(model.tokenizer()?),
         false => None,
     };
     let mut engine = model.engine(&args.model, args.numerics)?;
+    model.release();
     let turns = match (&args.chat_template, &tokenizer) {
         (Some(name), Some(tokenizer)) => Some(Turns::select(&model, tokenizer, name)?),
         _ => None,

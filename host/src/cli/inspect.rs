@@ -45,7 +45,7 @@ pub fn run(args: &InspectArgs, global: Global) -> Result<(), CliError> {
         };
     }
     let model = Model::load(&path, global.quiet)?;
-    let value = describe(&path, &model);
+    let value = describe(&path, &model, model.weights()?);
     if args.json {
         return output::write_json(&value, true);
     }
@@ -53,9 +53,9 @@ pub fn run(args: &InspectArgs, global: Global) -> Result<(), CliError> {
 }
 
 /// A model that is no packed image.
-fn describe(path: &Path, model: &Model) -> Value {
+fn describe(path: &Path, model: &Model, weights: &ModelWeights) -> Value {
     let c = model.config();
-    let weights = Weights::of(&model.weights);
+    let sums = Weights::of(weights);
     let tokenizer = model.tokenizer.as_ref().map(|source| {
         let names: Vec<&str> = source.templates.iter().map(|(name, _)| name.as_str()).collect();
         json!({"file": source.path.display().to_string(), "bytes": source.json.len(), "stop": source.stop,
@@ -74,14 +74,14 @@ fn describe(path: &Path, model: &Model) -> Value {
             "activation": format!("{:?}", c.activation), "act_quant": format!("{:?}", c.act_quant),
             "bos": c.bos, "eos": c.eos,
         },
-        "ternary_weights": weights.count,
-        "zero_fraction": weights.zeros as f64 / weights.count.max(1) as f64,
-        "encodings": weights.encodings,
-        "scales": weights.scales,
-        "biases": weights.biases,
-        "input_norms": weights.input_norms,
-        "embedding": table_name(&model.weights.embed),
-        "head": model.weights.head.as_ref().map_or("the embedding".into(), table_name),
+        "ternary_weights": sums.count,
+        "zero_fraction": sums.zeros as f64 / sums.count.max(1) as f64,
+        "encodings": sums.encodings,
+        "scales": sums.scales,
+        "biases": sums.biases,
+        "input_norms": sums.input_norms,
+        "embedding": table_name(&weights.embed),
+        "head": weights.head.as_ref().map_or("the embedding".into(), table_name),
         "tokenizer": tokenizer,
         "warnings": model.warnings,
     })

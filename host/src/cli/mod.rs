@@ -127,7 +127,8 @@ fn wants_json(arguments: &[OsString]) -> bool {
     let text: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let format = |value: &str| matches!(value, "json" | "jsonl");
     text.iter().any(|argument| *argument == "--json" || argument.strip_prefix("--format=").is_some_and(format))
-        || text.windows(2).any(|pair| matches!(pair[0], "--format" | "-o") && format(pair[1]))
+        || text.windows(2).any(|pair| pair[0] == "--format" && format(pair[1]))
+        || text.contains(&"bench") && text.windows(2).any(|pair| pair[0] == "-o" && format(pair[1]))
 }
 
 /// clap's message in one line.

@@ -23,8 +23,12 @@ pub struct Model {
     pub path: PathBuf,
     /// Whether nobody named one, so that it is the shipped one.
     pub shipped: bool,
-    /// Weights and shape.
-    pub weights: ModelWeights,
+    /// Its shape; `-c` may have shortened the context.
+    pub config: ModelConfig,
+    /// Its weights, until an engine has made its own form of them.
+    weights: Option<ModelWeights>,
+    /// Number of parameters in matrices: trits and table entries.
+    pub parameters: u64,
     /// Kind of file and weights, for people.
     pub format: String,
     /// Files that hold the weights, with their sizes.
@@ -45,13 +49,14 @@ impl Model {
         if !quiet {
             model.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
         }
-        let longest = model.weights.config.max_context;
+        let longest = model.config.max_context;
         if let Some(wanted) = args.ctx_size {
             if wanted == 0 || wanted > longest {
                 let text = format!("--ctx-size = {wanted}: expected 1 to {longest}, the model's longest sequence");
                 return Err(CliError::usage(text));
             }
-            model.weights.config.max_context = wanted;
+            model.config.max_context = wanted;
+            model.weights.iter_mut().for_each(|weights| weights.config.max_context = wanted);
         }
         Ok(model)
     }
@@ -61,43 +66,48 @@ impl Model {
         let begin = Instant::now();
         if is_image(path) {
             let image = open_image(path)?;
-            return Ok(Model {
-                path: path.into(),
-                shipped: false,
-                tokenizer: image.extras.tokenizer,
-                format: format!("packed image {}", image.summary.hash),
-                files: vec![(path.into(), image.summary.bytes)],
-                warnings: Vec::new(),
-                weights: image.weights,
-                load: begin.elapsed(),
-            });
+            let format = format!("packed image {}", image.summary.hash);
+            let files = vec![(path.into(), image.summary.bytes)];
+            let (weights, tokenizer) = (image.weights, image.extras.tokenizer);
+            return Ok(Model::new(path, weights, format, files, Vec::new(), tokenizer, begin));
         }
         let progress = Progress::bytes("loading", quiet);
         let LoadedModel { weights, tokenizer, source } = load_model(path, &LoadOptions::default(), &progress)?;
         let SourceInfo { format, files, warnings, .. } = source;
-        Ok(Model {
-            path: path.into(),
-            shipped: false,
-            weights,
-            format,
-            files,
-            warnings,
-            tokenizer,
-            load: begin.elapsed(),
-        })
+        Ok(Model::new(path, weights, format, files, warnings, tokenizer, begin))
     }
 
-    /// Number of parameters in matrices: trits and table entries.
-    pub fn parameters(&self) -> u64 {
-        let c = self.config();
-        let block = 2 * c.hidden * c.q_dim() + 2 * c.hidden * c.kv_dim() + 3 * c.hidden * c.ffn;
-        let tables = 1 + usize::from(self.weights.head.is_some());
-        (c.layers * block + tables * c.vocab * c.hidden) as u64
+    fn new(
+        path: &Path,
+        weights: ModelWeights,
+        format: String,
+        files: Vec<(PathBuf, u64)>,
+        warnings: Vec<String>,
+        tokenizer: Option<TokenizerSource>,
+        begin: Instant,
+    ) -> Self {
+        let config = weights.config.clone();
+        let parameters = parameters(&weights);
+        let load = begin.elapsed();
+        let (path, weights) = (path.into(), Some(weights));
+        Model { path, shipped: false, config, weights, parameters, format, files, warnings, tokenizer, load }
     }
 
     /// The shape.
     pub fn config(&self) -> &ModelConfig {
-        &self.weights.config
+        &self.config
+    }
+
+    /// The weights. An error after [`Model::release`].
+    pub fn weights(&self) -> Result<&ModelWeights, CliError> {
+        self.weights
+            .as_ref()
+            .ok_or_else(|| CliError::new(Exit::Internal, "the model's weights were released too early"))
+    }
+
+    /// Gives back the memory of the weights; an engine has its own.
+    pub fn release(&mut self) {
+        self.weights = None;
     }
 
     /// The tokenizer, or an error that says what is missing.
@@ -121,9 +131,16 @@ impl Model {
     pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
         let threads = threads(args.threads)?;
         let backend = backend(args, numerics);
+        if let (Backend::Cpu | Backend::Reference, Some(device)) = (backend, &args.device) {
+            let text =
+                format!("--device {}: only for FPGA backends; drop it or choose one with --backend", device.display());
+            return Err(CliError::usage(text));
+        }
         match (backend, numerics) {
-            (Backend::Reference, _) => Ok(Box::new(ReferenceEngine::new(self.weights.clone(), numerics.numerics())?)),
-            (Backend::Cpu, NumericsArg::Device) => Ok(Box::new(CpuEngine::new(&self.weights, threads)?)),
+            (Backend::Reference, _) => {
+                Ok(Box::new(ReferenceEngine::new(self.weights()?.clone(), numerics.numerics())?))
+            }
+            (Backend::Cpu, NumericsArg::Device) => Ok(Box::new(CpuEngine::new(self.weights()?, threads)?)),
             (Backend::Cpu, NumericsArg::Float) => {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
@@ -138,6 +155,13 @@ fn backend(args: &ModelArgs, numerics: NumericsArg) -> Backend {
         NumericsArg::Float => Backend::Reference,
         NumericsArg::Device => Backend::Cpu,
     })
+}
+
+fn parameters(weights: &ModelWeights) -> u64 {
+    let c = &weights.config;
+    let block = 2 * c.hidden * c.q_dim() + 2 * c.hidden * c.kv_dim() + 3 * c.hidden * c.ffn;
+    let tables = 1 + usize::from(weights.head.is_some());
+    (c.layers * block + tables * c.vocab * c.hidden) as u64
 }
 
 fn not_built(backend: Backend) -> CliError {
