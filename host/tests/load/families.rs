@@ -67,7 +67,7 @@ fn trilm_scales_are_found_by_looking() {
         assert_eq!(model.weights.config.act_quant, ActQuant::None);
         let layer = &model.weights.layers[1];
         let expected = |matrix: &Matrix, by_columns| {
-            let values: Vec<f32> = (0..shards).map(|k| matrix.scale * 2f32.powi(k as i32)).collect();
+            let values: Vec<f32> = (0..shards).map(|k| matrix.scale * 8f32.powi(k as i32)).collect();
             let (row_blocks, col_blocks) = if by_columns { (1, shards) } else { (shards, 1) };
             if shards == 1 { Scale::Tensor(matrix.scale) } else { Scale::Shard { row_blocks, col_blocks, values } }
         };

@@ -139,8 +139,16 @@ fn sentence_piece_reference(text: &str) -> Vec<String> {
 #[test]
 fn scores_become_merges() {
     let tokenizer = from_gguf(gguf::add_sentence_pieces);
-    for text in ["the hello", "in the inn", "hello world.", "or theor llello", "he ello\u{e9}", "thhe hehe  the", "xyz"]
-    {
+    for text in [
+        "the hello",
+        "in the inn",
+        "hello world.",
+        "or theor llello",
+        "oro roror",
+        "he ello\u{e9}",
+        "thhe hehe  the",
+        "xyz",
+    ] {
         let ids = tokenizer.encode(text, false).unwrap();
         let tokens: Vec<String> = ids.iter().map(|id| tokenizer.id_to_token(*id).unwrap()).collect();
         assert_eq!(tokens, sentence_piece_reference(text), "{text:?}");

@@ -149,13 +149,13 @@ fn linear(tensors: &mut Vec<RawTensor>, name: &str, matrix: &Matrix, family: Fam
     }
 }
 
-/// Multiplies shard `k` of a matrix by `2^k`.
+/// Multiplies shard `k` of a matrix by `8^k`: far enough apart that a scale of the wrong shard shows.
 pub fn scale_shards(matrix: &Matrix, values: &[f32], shards: usize, by_columns: bool) -> Vec<f32> {
     let shard = |index: usize| match by_columns {
         true => index % matrix.cols / (matrix.cols / shards),
         false => index / matrix.cols / (matrix.rows / shards),
     };
-    values.iter().enumerate().map(|(index, value)| value * 2f32.powi(shard(index) as i32)).collect()
+    values.iter().enumerate().map(|(index, value)| value * 8f32.powi(shard(index) as i32)).collect()
 }
 
 /// The layout of transformers' `pack_weights`.

@@ -116,7 +116,7 @@ pub fn sentence_pieces() -> Vec<(String, f32, i32)> {
     let mut pieces = vec![("<unk>".to_string(), 0.0, 2), ("<s>".to_string(), 0.0, 3), ("</s>".to_string(), 0.0, 3)];
     pieces.extend((0..256).map(|byte| (format!("<0x{byte:02X}>"), 0.0, 6)));
     let merged =
-        ["\u{2581}t", "he", "\u{2581}the", "in", "\u{2581}h", "\u{2581}he", "ll", "llo", "\u{2581}hello", "or"];
+        ["\u{2581}t", "he", "\u{2581}the", "in", "\u{2581}h", "\u{2581}he", "ll", "llo", "\u{2581}hello", "or", "ro"];
     let letters = ["\u{2581}", "t", "h", "e", "i", "n", "l", "o", "r", "w", "d", "."];
     pieces
         .extend(merged.iter().chain(&letters).enumerate().map(|(rank, piece)| (piece.to_string(), -(rank as f32), 1)));
