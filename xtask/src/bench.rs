@@ -21,7 +21,7 @@ pub struct CpuArgs {
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
     /// Instruction sets of our engine, comma-separated; `best` is the one it chooses itself
-    #[arg(long, value_delimiter = ',', default_value = "best,avx512")]
+    #[arg(long, value_delimiter = ',', default_value = "best,avx512-vnni")]
     isas: Vec<String>,
     /// Measured rounds
     #[arg(long, default_value_t = 5)]

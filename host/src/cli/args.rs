@@ -49,7 +49,8 @@ impl NumericsArg {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Hugging Face folder, GGUF file or packed image [default: $TERCET_MODEL, else the shipped story model]
+    /// Hugging Face folder, GGUF file or packed image, or random:bitnet-0.73b or random:bitnet-2b4t for random
+    /// weights of that shape [default: $TERCET_MODEL, else the shipped story model]
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Longest sequence in tokens [default: the model's own limit]
@@ -61,6 +62,9 @@ pub struct ModelArgs {
     /// What computes [default: cpu; reference for float numerics]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
+    /// Instruction set of the CPU backend, for measurements [default: the best one here]
+    #[arg(long, value_name = "NAME")]
+    pub isa: Option<String>,
     /// Device node of an FPGA backend
     #[arg(long, value_name = "PATH", hide = true)]
     pub device: Option<PathBuf>,

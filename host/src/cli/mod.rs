@@ -13,6 +13,7 @@ mod output;
 mod pack;
 mod perplexity;
 mod prompt;
+mod random;
 mod replace;
 mod reply;
 mod report;

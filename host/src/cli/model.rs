@@ -3,7 +3,7 @@
 use super::args::{Backend, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
-use host::cpu::CpuEngine;
+use host::cpu::{CpuEngine, Isa};
 use host::engine::{Engine, ReferenceEngine};
 use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
@@ -64,6 +64,9 @@ impl Model {
     /// Loads a model of any kind.
     pub fn load(path: &Path, quiet: bool) -> Result<Self, CliError> {
         let begin = Instant::now();
+        if let Some(weights) = super::random::weights(path)? {
+            return Ok(Model::new(path, weights, "random weights".into(), Vec::new(), Vec::new(), None, begin));
+        }
         if is_image(path) {
             let image = open_image(path)?;
             let format = format!("packed image {}", image.summary.hash);
@@ -140,7 +143,10 @@ impl Model {
             (Backend::Reference, _) => {
                 Ok(Box::new(ReferenceEngine::new(self.weights()?.clone(), numerics.numerics())?))
             }
-            (Backend::Cpu, NumericsArg::Device) => Ok(Box::new(CpuEngine::new(self.weights()?, threads)?)),
+            (Backend::Cpu, NumericsArg::Device) => {
+                let isa = isa(args.isa.as_deref())?;
+                Ok(Box::new(CpuEngine::with_isa(self.weights()?, threads, isa)?))
+            }
             (Backend::Cpu, NumericsArg::Float) => {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
@@ -170,6 +176,16 @@ fn not_built(backend: Backend) -> CliError {
         Exit::Unavailable,
         format!("--backend {name}: not built into this program; use --backend cpu or reference"),
     )
+}
+
+/// The instruction set that was asked for, or the best one.
+fn isa(wanted: Option<&str>) -> Result<Isa, CliError> {
+    let Some(wanted) = wanted else { return Ok(Isa::detect()) };
+    let available = Isa::available();
+    available.iter().copied().find(|isa| isa.name() == wanted).ok_or_else(|| {
+        let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+        CliError::usage(format!("--isa = {wanted}: this processor has {}", names.join(", ")))
+    })
 }
 
 /// Number of threads to use.

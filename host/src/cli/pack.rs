@@ -4,7 +4,7 @@ use super::exit::CliError;
 use super::output::Progress;
 use super::{Global, output, signals};
 use clap::Args;
-use host::image::{is_image, open_image, pack, write_image};
+use host::image::{ImageExtras, is_image, open_image, pack, write_image};
 use host::load::{LoadOptions, load_model};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -37,7 +37,9 @@ pub fn run(args: &PackArgs, global: Global) -> Result<(), CliError> {
         progress.set(done, total);
         if signals::check().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let summary = if is_image(&args.model) {
+    let summary = if let Some(weights) = super::random::weights(&args.model)? {
+        write_image(&weights, &ImageExtras::default(), &args.output, &mut told)?
+    } else if is_image(&args.model) {
         let image = open_image(&args.model)?;
         write_image(&image.weights, &image.extras, &args.output, &mut told)?
     } else {

@@ -17,13 +17,13 @@ use super::{
     store::Store,
     vector::{self, Tables},
 };
-use std::ops::Range;
 use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::{
     format::table::CodedMatrix,
     model::ModelConfig,
     numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
 };
+use std::ops::Range;
 
 /// Tokens that pass through a layer together.
 const CHUNK: usize = 256;
@@ -238,8 +238,7 @@ impl CpuEngine {
         let State { qkv, query_codes, query_scales, .. } = &mut self.state;
         query_codes.resize(items.len() * c.q_dim(), 0);
         query_scales.resize(items.len() * heads, 0.0);
-        let (qkv, query_codes, query_scales) =
-            (Shared::new(qkv), Shared::new(query_codes), Shared::new(query_scales));
+        let (qkv, query_codes, query_scales) = (Shared::new(qkv), Shared::new(query_codes), Shared::new(query_scales));
         let writers: Vec<_> = caches.iter_mut().map(Cache::writer).collect();
         let scratch = Shared::new(&mut self.scratch);
         let isa = self.isa;
