@@ -3,7 +3,7 @@
 use super::{
     isa::Isa,
     kv::{Cache, PAGE},
-    vector::{self, Tables},
+    vector::{self, Halves, Tables},
 };
 use spec::numerics::f32ops::{div, from_i64, mul};
 
@@ -70,10 +70,7 @@ pub fn attend(
     for (q, query) in queries.iter().enumerate() {
         let dots = &mut dots[q * stride..q * stride + query.visible];
         scales[q] = softmax(isa, tables, cache, (layer, head), query, dots);
-        for (t, &w) in dots.iter().enumerate() {
-            low[(t / 4 * m + q) * 4 + t % 4] = w as u8;
-            high[(t / 4 * m + q) * 4 + t % 4] = (w >> 8) as u8;
-        }
+        vector::halves(isa, dots, &mut low[q * stride..], &mut high[q * stride..]);
     }
 
     sums.clear();
@@ -83,8 +80,7 @@ pub fn attend(
     for page in 0..pages {
         let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
         let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
-        let part = page * PAGE * m..(page * PAGE + blocks * 4) * m;
-        value_sums(isa, values, &low[part.clone()], &high[part], m, padded, sums);
+        value_sums(isa, values, (&low[page * PAGE..], &high[page * PAGE..], stride), m, padded, sums);
         // 32,768 positions of at most 255 * 127 fit 31 bits
         if (page + 1) % 256 == 0 || page + 1 == pages {
             for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
@@ -147,15 +143,16 @@ fn key_products(isa: Isa, keys: &[u8], words: &[i32], minus: &[i32], stride: usi
     }
 }
 
-/// Adds `weight * value` of the positions of `values` to `sums[q][low, high][dim]`.
-fn value_sums(isa: Isa, values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+/// Adds `weight * value` of the positions of `values` to `sums[q][low, high][dim]`. `weights` are the
+/// low and high bytes and how far the queries are apart.
+fn value_sums(isa: Isa, values: &[u8], weights: Halves<'_>, queries: usize, padded: usize, sums: &mut [i32]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these sets are only offered where the processor has their features.
         Isa::Avx512 | Isa::Amx => unsafe {
-            super::avx512::value_sums(values, low, high, queries, padded, sums);
+            super::avx512::value_sums(values, weights, queries, padded, sums);
         },
-        _ => vector::value_sums(isa, values, low, high, queries, padded, sums),
+        _ => vector::value_sums(isa, values, weights, queries, padded, sums),
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{
     acts::{Acts, Line},
     layout::{Code, ROWS, VECTOR, table},
+    vector::Halves,
 };
 use std::arch::x86_64::*;
 
@@ -45,7 +46,7 @@ static FIVE_SIGNED: [Twice; 3] = five(1);
 static SHERRY_SIGNED: [Twice; 4] = sherry(1);
 
 /// How far ahead of the current group weights are prefetched. Measured: docs/performance.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 3072;
 
 /// The eight code vectors of a group, junk above bit 4 of every byte.
 macro_rules! codes {
@@ -342,10 +343,11 @@ unsafe fn keys_times<const M: usize>(keys: &[u8], words: &[i32], minus: &[i32], 
 ///
 /// # Safety
 /// The processor has AVX-512 F, BW, VL and VNNI.
-pub unsafe fn value_sums(values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+pub unsafe fn value_sums(values: &[u8], weights: Halves<'_>, queries: usize, padded: usize, sums: &mut [i32]) {
     let blocks = values.len() / (4 * padded);
     assert!(padded % 16 == 0 && sums.len() >= queries * 2 * padded, "room for all sums");
-    assert!(low.len() >= blocks * queries * 4 && high.len() >= blocks * queries * 4, "a weight for every value");
+    let needed = (queries - 1) * weights.2 + blocks * 4;
+    assert!(weights.0.len() >= needed && weights.1.len() >= needed, "a weight for every value");
     let mut d = 0;
     // SAFETY: the features are the caller's promise, the lengths were checked, and every call stays
     // below `padded` dimensions.
@@ -353,11 +355,11 @@ pub unsafe fn value_sums(values: &[u8], low: &[u8], high: &[u8], queries: usize,
         macro_rules! run {
             ($m:literal, $wide:literal) => {{
                 while d + 16 * $wide <= padded {
-                    values_times::<$m, $wide>(values, low, high, padded, d, sums);
+                    values_times::<$m, $wide>(values, weights, padded, d, sums);
                     d += 16 * $wide;
                 }
                 while d < padded {
-                    values_times::<$m, 1>(values, low, high, padded, d, sums);
+                    values_times::<$m, 1>(values, weights, padded, d, sums);
                     d += 16;
                 }
             }};
@@ -380,8 +382,7 @@ pub unsafe fn value_sums(values: &[u8], low: &[u8], high: &[u8], queries: usize,
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn values_times<const M: usize, const WIDE: usize>(
     values: &[u8],
-    low: &[u8],
-    high: &[u8],
+    (low, high, stride): Halves<'_>,
     padded: usize,
     d: usize,
     sums: &mut [i32],
@@ -404,7 +405,7 @@ unsafe fn values_times<const M: usize, const WIDE: usize>(
                 v[c] = _mm512_loadu_si512(block.add(c * VECTOR).cast());
             }
             for m in 0..M {
-                let at = (b * M + m) * 4;
+                let at = m * stride + b * 4;
                 let l = _mm512_set1_epi32(low.as_ptr().add(at).cast::<i32>().read_unaligned());
                 let h = _mm512_set1_epi32(high.as_ptr().add(at).cast::<i32>().read_unaligned());
                 for c in 0..WIDE {

@@ -15,6 +15,7 @@ use super::{
     pool::Pool,
     shared::Shared,
     store::Store,
+    tiles::Tiles,
     vector::{self, Tables},
 };
 use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
@@ -43,11 +44,12 @@ pub(super) struct Block {
 /// Activations of a chunk.
 #[derive(Default)]
 pub(super) struct State {
-    x: Vec<f32>,
-    qkv: Vec<f32>,
+    x: Tiles,
+    qkv: [Tiles; 3],
     query_codes: Vec<i8>,
     query_scales: Vec<f32>,
-    wide: Vec<f32>,
+    mixed: Tiles,
+    gated: Tiles,
     inputs: Inputs,
     head: Acts,
 }
@@ -56,6 +58,7 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Scratch {
     attention: attention::Scratch,
+    rows: [Vec<f32>; 3],
     codes: [Vec<i8>; 2],
     tiles: [Vec<[f32; ROWS]>; 2],
 }
@@ -184,9 +187,11 @@ impl CpuEngine {
     /// Runs a chunk through all blocks; leaves the residual stream in `state.x`.
     fn run(&mut self, items: &[Item], caches: &mut [Cache]) {
         let hidden = self.config.hidden;
-        self.state.x.resize(items.len() * hidden, 0.0);
-        for (item, x) in items.iter().zip(self.state.x.chunks_exact_mut(hidden)) {
-            self.embed.read_row(item.token as usize, x);
+        self.state.x.resize(items.len(), hidden);
+        let mut row = vec![0.0; hidden];
+        for (index, item) in items.iter().enumerate() {
+            self.embed.read_row(item.token as usize, &mut row);
+            self.state.x.set_token(index, &row);
         }
         for layer in 0..self.blocks.len() {
             self.project_qkv(layer, items.len());
@@ -203,29 +208,20 @@ impl CpuEngine {
         let norm = Some((block.attn_norm.as_slice(), self.config.rms_eps));
         let State { x, qkv, inputs, .. } = &mut self.state;
         block.qkv.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
-        let widths = [self.config.q_dim(), self.config.kv_dim(), self.config.kv_dim()];
-        let total = widths.iter().sum::<usize>();
-        qkv.resize(tokens * total, 0.0);
-        let out = Shared::new(qkv);
+        for (out, rows) in qkv.iter_mut().zip([self.config.q_dim(), self.config.kv_dim(), self.config.kv_dim()]) {
+            out.resize(tokens, rows);
+        }
+        let stride = qkv[0].stride();
+        let out = qkv.each_mut().map(|tiles| Shared::new(tiles.data_mut()));
         let units = units(&block.qkv, 0..3, tokens);
-        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
+        let linear = Shared::new(&mut self.linear_scratch);
         let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
         self.pool.run(units.len(), &|thread, unit| {
-            // SAFETY: every thread has its own scratch.
-            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
             let (part, blocks) = units[unit].clone();
-            let tiles = &mut own.tiles[0];
-            block.qkv.rows(isa, store, part, blocks.clone(), inputs, linear, tiles);
-            let offset: usize = widths[..part].iter().sum();
-            for (b, tiles) in blocks.zip(tiles.chunks_exact(tokens)) {
-                let rows = b * ROWS..((b + 1) * ROWS).min(widths[part]);
-                for (t, tile) in tiles.iter().enumerate() {
-                    let at = t * total + offset;
-                    // SAFETY: a unit's rows are its own.
-                    let out = unsafe { out.part(at + rows.start..at + rows.end) };
-                    out.copy_from_slice(&tile[..rows.len()]);
-                }
-            }
+            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
+            let (linear, out) =
+                unsafe { (linear.one(thread), out[part].part(blocks.start * stride..blocks.end * stride)) };
+            block.qkv.rows(isa, store, part, blocks, inputs, linear, (out, stride));
         });
     }
 
@@ -233,12 +229,15 @@ impl CpuEngine {
     fn store_heads(&mut self, layer: usize, items: &[Item], caches: &mut [Cache]) {
         let c = &self.config;
         let Some((_, rope)) = &self.rope else { return };
-        let (dim, heads, kv_heads) = (c.head_dim, c.heads, c.kv_heads);
-        let total = c.q_dim() + 2 * c.kv_dim();
+        let (dim, heads) = (c.head_dim, c.heads);
         let State { qkv, query_codes, query_scales, .. } = &mut self.state;
         query_codes.resize(items.len() * c.q_dim(), 0);
         query_scales.resize(items.len() * heads, 0.0);
+<<<<<<< HEAD
         let (qkv, query_codes, query_scales) = (Shared::new(qkv), Shared::new(query_codes), Shared::new(query_scales));
+=======
+        let (query_codes, query_scales) = (Shared::new(query_codes), Shared::new(query_scales));
+>>>>>>> kernels
         let writers: Vec<_> = caches.iter_mut().map(Cache::writer).collect();
         let scratch = Shared::new(&mut self.scratch);
         let isa = self.isa;
@@ -246,22 +245,22 @@ impl CpuEngine {
         let one = |thread: usize, token: usize| {
             let item = items[token];
             // SAFETY: every thread has its own scratch; a unit is a token, and no other unit touches it.
-            let (scratch, row, codes, scales) = unsafe {
+            let (scratch, codes, scales) = unsafe {
                 (
                     scratch.one(thread),
-                    qkv.part(token * total..(token + 1) * total),
                     query_codes.part(token * heads * dim..(token + 1) * heads * dim),
                     query_scales.part(token * heads..(token + 1) * heads),
                 )
             };
             let (cos, sin) = (rope.cos(item.position), rope.sin(item.position));
-            let (q, kv) = row.split_at_mut(heads * dim);
-            let (k, v) = kv.split_at_mut(kv_heads * dim);
+            let Scratch { rows: [q, k, v], codes: [key, value], .. } = scratch;
+            for (tiles, row) in qkv.iter().zip([&mut *q, &mut *k, &mut *v]) {
+                tiles.copy_token(token, row);
+            }
             for ((q, codes), scale) in q.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(dim)).zip(scales) {
                 vector::rotate(isa, q, cos, sin);
                 *scale = mul(vector::quantize(isa, q, codes), factor);
             }
-            let [key, value] = &mut scratch.codes;
             key.resize(dim, 0);
             value.resize(dim, 0);
             for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).enumerate() {
@@ -280,9 +279,10 @@ impl CpuEngine {
         let c = &self.config;
         let (dim, kv_heads, group) = (c.head_dim, c.kv_heads, c.group());
         let q_dim = c.q_dim();
-        let State { query_codes, query_scales, wide, .. } = &mut self.state;
-        wide.resize(items.len() * q_dim, 0.0);
-        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(wide));
+        let State { query_codes, query_scales, mixed, .. } = &mut self.state;
+        mixed.resize(items.len(), q_dim);
+        let stride = mixed.stride();
+        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(mixed.data_mut().as_flattened_mut()));
         let runs = runs(items, (attention::QUERIES / group).max(1));
         let scratch = Shared::new(&mut self.scratch);
         let (isa, tables) = (self.isa, &self.tables);
@@ -305,11 +305,10 @@ impl CpuEngine {
                 let place = (layer, kv_head);
                 attention::attend(isa, tables, cache, place, &queries, &mut scratch.attention, |q, result| {
                     let (token, head) = some[q];
-                    let at = token * q_dim + head * dim;
-                    // SAFETY: the result of a token and head belongs to one unit.
-                    let out = unsafe { out.part(at..at + dim) };
-                    for (out, value) in out.iter_mut().zip(result) {
-                        *out = value;
+                    for (row, value) in (head * dim..).zip(result) {
+                        let at = (row / ROWS * stride + token) * ROWS + row % ROWS;
+                        // SAFETY: the result of a token and head belongs to one unit.
+                        unsafe { out.set(at, value) };
                     }
                 });
             }
@@ -319,72 +318,65 @@ impl CpuEngine {
     fn project_o(&mut self, layer: usize) {
         let block = &self.blocks[layer];
         let norm = block.attn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
-        let State { wide, inputs, .. } = &mut self.state;
-        block.o.quantize(self.isa, &mut self.pool, wide, norm, inputs, &mut self.linear_scratch);
+        let State { mixed, inputs, .. } = &mut self.state;
+        block.o.quantize(self.isa, &mut self.pool, mixed, norm, inputs, &mut self.linear_scratch);
         self.add_rows(layer, |block| &block.o);
     }
 
     fn project_gate_up(&mut self, layer: usize, tokens: usize) {
         let block = &self.blocks[layer];
         let norm = Some((block.ffn_norm.as_slice(), self.config.rms_eps));
-        let State { x, wide, inputs, .. } = &mut self.state;
+        let State { x, gated, inputs, .. } = &mut self.state;
         block.gate_up.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
-        let ffn = self.config.ffn;
-        wide.resize(tokens * ffn, 0.0);
-        let out = Shared::new(wide);
+        gated.resize(tokens, self.config.ffn);
+        let stride = gated.stride();
+        let out = Shared::new(gated.data_mut());
         let units = units(&block.gate_up, 0..1, tokens);
         let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
         let (isa, store, inputs, tables) = (self.isa, &self.store, &*inputs, &self.tables);
         let activation = self.config.activation;
         self.pool.run(units.len(), &|thread, unit| {
-            // SAFETY: every thread has its own scratch.
-            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
             let blocks = units[unit].1.clone();
+            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
+            let (linear, own, out) = unsafe {
+                (linear.one(thread), scratch.one(thread), out.part(blocks.start * stride..blocks.end * stride))
+            };
             let [gate, up] = &mut own.tiles;
-            block.gate_up.rows(isa, store, 0, blocks.clone(), inputs, linear, gate);
-            block.gate_up.rows(isa, store, 1, blocks.clone(), inputs, linear, up);
-            for ((b, gate), up) in blocks.zip(gate.chunks_exact(tokens)).zip(up.chunks_exact(tokens)) {
-                let rows = b * ROWS..((b + 1) * ROWS).min(ffn);
-                for (t, (gate, up)) in gate.iter().zip(up).enumerate() {
-                    // SAFETY: a unit's rows are its own.
-                    let out = unsafe { out.part(t * ffn + rows.start..t * ffn + rows.end) };
-                    vector::gate(isa, activation, tables, &gate[..rows.len()], up, out);
-                }
+            for (part, tiles) in [&mut *gate, &mut *up].into_iter().enumerate() {
+                tiles.resize(blocks.len() * stride, [0.0; ROWS]);
+                block.gate_up.rows(isa, store, part, blocks.clone(), inputs, linear, (tiles, stride));
             }
+            let all = out.as_flattened_mut();
+            vector::gate(isa, activation, tables, gate.as_flattened(), up.as_flattened(), all);
         });
     }
 
     fn project_down(&mut self, layer: usize) {
         let block = &self.blocks[layer];
         let norm = block.ffn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
-        let State { wide, inputs, .. } = &mut self.state;
-        block.down.quantize(self.isa, &mut self.pool, wide, norm, inputs, &mut self.linear_scratch);
+        let State { gated, inputs, .. } = &mut self.state;
+        block.down.quantize(self.isa, &mut self.pool, gated, norm, inputs, &mut self.linear_scratch);
         self.add_rows(layer, |block| &block.down);
     }
 
     /// Adds the outputs of a layer to the residual stream.
     fn add_rows(&mut self, layer: usize, which: impl Fn(&Block) -> &Fused) {
         let fused = which(&self.blocks[layer]);
-        let hidden = self.config.hidden;
         let State { x, inputs, .. } = &mut self.state;
-        let tokens = x.len() / hidden;
-        let (x, units) = (Shared::new(x), units(fused, 0..1, tokens));
+        let (stride, units) = (x.stride(), units(fused, 0..1, x.tokens()));
+        let x = Shared::new(x.data_mut());
         let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
         let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
         self.pool.run(units.len(), &|thread, unit| {
-            // SAFETY: every thread has its own scratch.
-            let (linear, own) = unsafe { (linear.one(thread), scratch.one(thread)) };
             let blocks = units[unit].1.clone();
+            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
+            let (linear, own, x) = unsafe {
+                (linear.one(thread), scratch.one(thread), x.part(blocks.start * stride..blocks.end * stride))
+            };
             let tiles = &mut own.tiles[0];
-            fused.rows(isa, store, 0, blocks.clone(), inputs, linear, tiles);
-            for (b, tiles) in blocks.zip(tiles.chunks_exact(tokens)) {
-                let rows = b * ROWS..((b + 1) * ROWS).min(hidden);
-                for (t, tile) in tiles.iter().enumerate() {
-                    // SAFETY: a unit's rows are its own.
-                    let x = unsafe { x.part(t * hidden + rows.start..t * hidden + rows.end) };
-                    vector::add_to(isa, x, tile);
-                }
-            }
+            tiles.resize(blocks.len() * stride, [0.0; ROWS]);
+            fused.rows(isa, store, 0, blocks, inputs, linear, (tiles, stride));
+            vector::add_to(isa, x.as_flattened_mut(), tiles.as_flattened());
         });
     }
 
@@ -399,10 +391,10 @@ impl CpuEngine {
         let acts = &mut self.state.head;
         acts.begin(self.isa, plain_shape(table.rows(), hidden), hidden, wanted.len());
         let mut scales = Vec::with_capacity(wanted.len());
-        let (mut codes, mut work) = (vec![0; hidden], vec![0.0; hidden]);
+        let (mut codes, mut work, mut buffer) = (vec![0; hidden], vec![0.0; hidden], Vec::new());
         let writer = acts.writer();
         for (row, &item) in wanted.iter().enumerate() {
-            let x = &self.state.x[item * hidden..(item + 1) * hidden];
+            let x = self.state.x.token(item, &mut buffer);
             let norm = (self.final_norm.as_slice(), self.config.rms_eps);
             scales.push(vector::norm_quantize(self.isa, x, norm, &mut work, &mut codes));
             // SAFETY: one thread.

@@ -84,10 +84,9 @@ impl Cache {
         Ok(())
     }
 
-    /// Forgets positions from `len` on.
+    /// Forgets positions from `len` on; their memory stays for the positions to come.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
-        self.pages.truncate(self.len.div_ceil(PAGE));
     }
 
     /// The head `head` of layer `layer` in page `page`.

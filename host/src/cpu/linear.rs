@@ -7,6 +7,7 @@ use super::{
     matmul::{self, Packed, products},
     pool::Pool,
     shared::Shared,
+    tiles::Tiles,
     vector::{self, Norm},
 };
 use spec::format::matrix::{Linear, TritMatrix};
@@ -39,7 +40,6 @@ struct Input {
 pub struct Fused {
     parts: Vec<Projection>,
     inputs: Vec<Input>,
-    cols: usize,
 }
 
 /// Where matrices go in the store, and what is to be packed there.
@@ -62,6 +62,7 @@ pub struct Inputs {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
+    row: Vec<f32>,
     codes: Vec<i8>,
     work: [Vec<f32>; 2],
     products: matmul::Scratch,
@@ -70,7 +71,7 @@ pub struct Scratch {
 impl Fused {
     /// Plans the layers `linears`, which all have the same number of inputs.
     pub fn new(isa: Isa, linears: &[&Linear], plan: &mut Plan) -> Self {
-        let mut fused = Fused { parts: Vec::new(), inputs: Vec::new(), cols: linears[0].cols() };
+        let mut fused = Fused { parts: Vec::new(), inputs: Vec::new() };
         let mut forms = 0;
         for linear in linears {
             let norm = &linear.input_norm;
@@ -115,17 +116,17 @@ impl Fused {
         ((32 << 10) / bytes / tokens.max(1)).next_multiple_of(2).max(2)
     }
 
-    /// Norms and quantises `x`, `[tokens, cols]`.
+    /// Norms and quantises the tokens of `x`.
     pub fn quantize(
         &self,
         isa: Isa,
         pool: &mut Pool,
-        x: &[f32],
+        x: &Tiles,
         norm: Option<Norm<'_>>,
         inputs: &mut Inputs,
         scratch: &mut [Scratch],
     ) {
-        let tokens = x.len() / self.cols;
+        let tokens = x.tokens();
         inputs.tokens = tokens;
         let forms = self.inputs.iter().map(|i| i.forms.len()).sum();
         if inputs.acts.len() < forms {
@@ -146,7 +147,8 @@ impl Fused {
         pool.run(tokens, &|thread, token| {
             // SAFETY: every thread has its own scratch.
             let scratch = unsafe { scratch.one(thread) };
-            let x = &x[token * self.cols..(token + 1) * self.cols];
+            let mut row = std::mem::take(&mut scratch.row);
+            let x = x.token(token, &mut row);
             for (input, scales) in self.inputs.iter().zip(&scales) {
                 let own = input.norm.as_ref().map(|(weight, eps)| (weight.as_slice(), *eps));
                 let scale = quantize_one(isa, x, norm, own, scratch);
@@ -157,10 +159,12 @@ impl Fused {
                 // SAFETY: as above.
                 unsafe { scales.set(token, scale) };
             }
+            scratch.row = row;
         });
     }
 
-    /// Outputs of the row blocks `blocks` of a layer: `out[(block - blocks.start) * tokens + token]`.
+    /// Outputs of the row blocks `blocks` of a layer, into the tiles of these blocks: `out[(block -
+    /// blocks.start) * stride + token]`.
     pub fn rows(
         &self,
         isa: Isa,
@@ -169,12 +173,12 @@ impl Fused {
         blocks: Range<usize>,
         inputs: &Inputs,
         scratch: &mut Scratch,
-        out: &mut Vec<[f32; ROWS]>,
+        (out, stride): (&mut [[f32; ROWS]], usize),
     ) {
         let projection = &self.parts[part];
         let tokens = inputs.tokens;
-        out.resize(blocks.len() * tokens, [0.0; ROWS]);
         let scales = &inputs.scales[projection.input][..tokens];
+        let last = projection.planes.len() - 1;
         for (index, plane) in projection.planes.iter().enumerate() {
             let packed = Packed {
                 shape: plane.shape,
@@ -184,16 +188,12 @@ impl Fused {
             };
             let acts = &inputs.acts[plane.acts];
             products(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
-                let out = &mut out[(block - blocks.start) * tokens..][..tokens];
+                let out = &mut out[(block - blocks.start) * stride..][..tokens];
                 vector::dequantize(isa, sums, scales, &plane.scales[block], index == 0, out);
-            });
-        }
-        if !projection.bias.is_empty() {
-            for (block, out) in blocks.zip(out.chunks_exact_mut(tokens)) {
-                for out in out {
-                    vector::add_to(isa, out, &projection.bias[block]);
+                if let (true, Some(bias)) = (index == last, projection.bias.get(block)) {
+                    out.iter_mut().for_each(|out| vector::add_to(isa, out, bias));
                 }
-            }
+            });
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod shared;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod tiles;
 pub mod vector;
 
 pub use engine::CpuEngine;

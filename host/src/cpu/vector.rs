@@ -367,12 +367,34 @@ versions!(
     )
 );
 
+/// Low and high bytes of attention weights, and how far the weights of two queries are apart.
+pub type Halves<'a> = (&'a [u8], &'a [u8], usize);
+
 #[inline(always)]
-fn value_sums_plain(values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32]) {
+fn halves_plain(weights: &[i32], low: &mut [u8], high: &mut [u8]) {
+    for ((&w, low), high) in weights.iter().zip(low).zip(high) {
+        *low = w as u8;
+        *high = (w >> 8) as u8;
+    }
+}
+
+versions!(
+    /// The low and high bytes of weights of 15 bits.
+    halves = halves_plain(weights: &[i32], low: &mut [u8], high: &mut [u8])
+);
+
+#[inline(always)]
+fn value_sums_plain(
+    values: &[u8],
+    (low, high, stride): Halves<'_>,
+    queries: usize,
+    padded: usize,
+    sums: &mut [i32],
+) {
     for (b, block) in values.chunks_exact(4 * padded).enumerate() {
         for q in 0..queries {
             for (half, weights) in [low, high].into_iter().enumerate() {
-                let at = (b * queries + q) * 4;
+                let at = q * stride + b * 4;
                 let w: [i32; 4] = std::array::from_fn(|t| i32::from(weights[at + t]));
                 let sums = &mut sums[(2 * q + half) * padded..][..padded];
                 for (sum, four) in sums.iter_mut().zip(block.chunks_exact(4)) {
@@ -386,7 +408,7 @@ fn value_sums_plain(values: &[u8], low: &[u8], high: &[u8], queries: usize, padd
 versions!(
     /// Adds weighted values (see [`super::kv`]) to `sums[q][low, high][padded]`.
     value_sums = value_sums_plain(
-        values: &[u8], low: &[u8], high: &[u8], queries: usize, padded: usize, sums: &mut [i32],
+        values: &[u8], weights: Halves<'_>, queries: usize, padded: usize, sums: &mut [i32],
     )
 );
 
