@@ -233,11 +233,7 @@ impl CpuEngine {
         let State { qkv, query_codes, query_scales, .. } = &mut self.state;
         query_codes.resize(items.len() * c.q_dim(), 0);
         query_scales.resize(items.len() * heads, 0.0);
-<<<<<<< HEAD
-        let (qkv, query_codes, query_scales) = (Shared::new(qkv), Shared::new(query_codes), Shared::new(query_scales));
-=======
         let (query_codes, query_scales) = (Shared::new(query_codes), Shared::new(query_scales));
->>>>>>> kernels
         let writers: Vec<_> = caches.iter_mut().map(Cache::writer).collect();
         let scratch = Shared::new(&mut self.scratch);
         let isa = self.isa;
