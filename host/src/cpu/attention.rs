@@ -5,7 +5,7 @@ use super::{
     kv::{Cache, PAGE},
     vector::{self, Halves, Tables},
 };
-use spec::numerics::f32ops::{div, from_i64, mul};
+use spec::numerics::f32ops::{div, from_i64};
 
 /// Most queries that are served at a time.
 pub const QUERIES: usize = 8;
@@ -30,6 +30,7 @@ pub struct Scratch {
     high: Vec<u8>,
     sums: Vec<i32>,
     wide: Vec<i64>,
+    out: Vec<f32>,
 }
 
 /// Serves `queries` (at most [`QUERIES`]) from head `head` of layer `layer`; calls `sink(query, result)`.
@@ -40,7 +41,7 @@ pub fn attend(
     (layer, head): (usize, usize),
     queries: &[Query<'_>],
     scratch: &mut Scratch,
-    mut sink: impl FnMut(usize, &mut dyn Iterator<Item = f32>),
+    mut sink: impl FnMut(usize, &[f32]),
 ) {
     let m = queries.len();
     let dim = queries[0].codes.len();
@@ -48,7 +49,7 @@ pub fn attend(
     let visible = queries.iter().map(|q| q.visible).max().unwrap_or(1);
     let stride = visible.next_multiple_of(16);
     let pages = visible.div_ceil(PAGE);
-    let Scratch { words, dots, low, high, sums, wide } = scratch;
+    let Scratch { words, dots, low, high, sums, wide, out } = scratch;
 
     interleave(queries, padded, words);
     let mut minus = [0i32; QUERIES]; // keys are stored with 128 added
@@ -85,16 +86,15 @@ pub fn attend(
         if (page + 1) % 256 == 0 || page + 1 == pages {
             for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
                 let (low, high) = sums.split_at(padded);
-                for ((wide, &low), &high) in wide.iter_mut().zip(low).zip(high) {
-                    *wide += i64::from(low) + 256 * i64::from(high);
-                }
+                vector::widen(isa, low, high, wide);
                 sums.fill(0);
             }
         }
     }
+    out.resize(dim, 0.0);
     for (q, scale) in scales.iter().enumerate().take(m) {
-        let sums = &wide[q * padded..q * padded + dim];
-        sink(q, &mut sums.iter().map(|&sum| mul(from_i64(sum), *scale)));
+        vector::scale_sums(isa, &wide[q * padded..q * padded + dim], *scale, out);
+        sink(q, out);
     }
 }
 
@@ -199,8 +199,7 @@ mod tests {
                     let weights = softmax::weights(&tables.exp2, &dots, &ks[..n], &vs[..n], queries[q].scale);
                     let mut want = vec![0.0; dim];
                     softmax::combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
-                    let got: Vec<f32> = result.collect();
-                    assert_eq!(got, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());
+                    assert_eq!(result, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());
                     seen += 1;
                 });
                 assert_eq!(seen, count);

@@ -27,7 +27,7 @@ use spec::{
 use std::ops::Range;
 
 /// Tokens that pass through a layer together.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 /// One block of the model.
 pub(super) struct Block {
@@ -301,10 +301,13 @@ impl CpuEngine {
                 let place = (layer, kv_head);
                 attention::attend(isa, tables, cache, place, &queries, &mut scratch.attention, |q, result| {
                     let (token, head) = some[q];
-                    for (row, value) in (head * dim..).zip(result) {
+                    let (mut row, mut rest) = (head * dim, result);
+                    while !rest.is_empty() {
+                        let (some, others) = rest.split_at(rest.len().min(ROWS - row % ROWS));
                         let at = (row / ROWS * stride + token) * ROWS + row % ROWS;
                         // SAFETY: the result of a token and head belongs to one unit.
-                        unsafe { out.set(at, value) };
+                        unsafe { out.part(at..at + some.len()) }.copy_from_slice(some);
+                        (row, rest) = (row + some.len(), others);
                     }
                 });
             }

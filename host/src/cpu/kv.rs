@@ -130,14 +130,12 @@ impl Writer<'_> {
         let index = layer * g.heads + head;
         let keys = index * 2 * g.head_bytes() + at / 16 * 16 * g.padded() + at % 16 * 4;
         let values = (index * 2 + 1) * g.head_bytes() + at / 4 * 4 * g.padded() + at % 4;
-        for (d, &code) in key.iter().enumerate() {
+        for (i, four) in key.chunks(4).enumerate() {
             // SAFETY: bytes of this position and head, which the caller keeps to itself.
-            unsafe { codes.set(keys + d / 4 * 64 + d % 4, (code as u8) ^ 0x80) };
+            unsafe { codes.scatter(keys + i * 64, 1, four.iter().map(|&code| code as u8 ^ 0x80)) };
         }
-        for (d, &code) in value.iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { codes.set(values + d * 4, code as u8) };
-        }
+        // SAFETY: as above.
+        unsafe { codes.scatter(values, 4, value.iter().map(|&code| code as u8)) };
         // SAFETY: as above.
         unsafe {
             scales.set(index * 2 * PAGE + at, key_scale);

@@ -41,6 +41,23 @@ impl<'a, T> Shared<'a, T> {
         unsafe { &mut self.part(index..index + 1)[0] }
     }
 
+    /// Writes elements that are `stride` apart.
+    ///
+    /// # Safety
+    /// As [`Shared::set`], for all of them.
+    #[inline(always)]
+    pub unsafe fn scatter(&self, start: usize, stride: usize, values: impl ExactSizeIterator<Item = T>)
+    where
+        T: Copy,
+    {
+        let last = values.len().saturating_sub(1).checked_mul(stride).and_then(|n| n.checked_add(start));
+        assert!(last.is_some_and(|last| last < self.len), "elements from {start} on of {}", self.len);
+        for (i, value) in values.enumerate() {
+            // SAFETY: inside the slice by the assertion, untouched by others by the caller's promise.
+            unsafe { self.base.add(start + i * stride).write(value) };
+        }
+    }
+
     /// Writes one element.
     ///
     /// # Safety

@@ -8,7 +8,7 @@ use spec::{
     model::Activation,
     numerics::{
         exp2::{self, Exp2Table},
-        f32ops::{SUM_LANES, add, div, from_i32, mul, sqrt, sub},
+        f32ops::{SUM_LANES, add, div, from_i32, from_i64, mul, sqrt, sub},
         quant::{FLOOR, MAX_CODE},
         sigmoid::{self, SigmoidTable},
     },
@@ -365,6 +365,30 @@ versions!(
     key_products = key_products_plain(
         keys: &[u8], words: &[i32], minus: &[i32], stride: usize, dots: &mut [i32],
     )
+);
+
+#[inline(always)]
+fn widen_plain(low: &[i32], high: &[i32], sums: &mut [i64]) {
+    for ((sum, &low), &high) in sums.iter_mut().zip(low).zip(high) {
+        *sum += i64::from(low) + 256 * i64::from(high);
+    }
+}
+
+versions!(
+    /// `sums += low + 256 high`
+    widen = widen_plain(low: &[i32], high: &[i32], sums: &mut [i64])
+);
+
+#[inline(always)]
+fn scale_sums_plain(sums: &[i64], scale: f32, out: &mut [f32]) {
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        *out = mul(from_i64(sum), scale);
+    }
+}
+
+versions!(
+    /// `out = sums * scale`, as in [`softmax::combine`](spec::numerics::softmax::combine).
+    scale_sums = scale_sums_plain(sums: &[i64], scale: f32, out: &mut [f32])
 );
 
 /// Low and high bytes of attention weights, and how far the weights of two queries are apart.
