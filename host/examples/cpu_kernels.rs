@@ -51,7 +51,9 @@ fn main() {
                 let packed = Packed { shape, bytes: &big[..shape.bytes()], group: cols, multipliers: &[] };
                 let mut line = format!("{:12} {name:12} {code:6?}", isa.name());
                 for tokens in [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256] {
-                    if rows * cols * tokens > 4_000_000_000 || isa == Isa::Scalar && tokens > 2 { continue; }
+                    if rows * cols * tokens > 4_000_000_000 || isa == Isa::Scalar && tokens > 2 {
+                        continue;
+                    }
                     let codes = vec![3i8; tokens * cols];
                     let mut acts = Acts::default();
                     acts.prepare(isa, shape, cols, tokens, &codes);
@@ -68,7 +70,9 @@ fn main() {
                         5,
                     ) / reps as f64;
                     line += &format!(" {tokens}:{:.0}", (rows * cols * tokens) as f64 / s * 1e-9);
-                    if tokens == 1 { line += &format!("({:.1}GB/s)", shape.bytes() as f64 / s * 1e-9); }
+                    if tokens == 1 {
+                        line += &format!("({:.1}GB/s)", shape.bytes() as f64 / s * 1e-9);
+                    }
                     std::hint::black_box(x);
                 }
                 println!("{line}  Gw/s");

@@ -37,12 +37,19 @@ fn main() {
     let (engine, wall, cpu) = timed(|| CpuEngine::with_isa(&weights, threads, isa));
     let mut engine = engine.unwrap();
     drop(weights);
-    println!("{} {}; made {made:.2} s; packed {wall:.3} s wall {cpu:.3} s cpu; RSS {} MB; traffic {:?}",
-        config.name, engine.describe(), rss_mb(), engine.traffic(0));
+    println!(
+        "{} {}; made {made:.2} s; packed {wall:.3} s wall {cpu:.3} s cpu; RSS {} MB; traffic {:?}",
+        config.name,
+        engine.describe(),
+        rss_mb(),
+        engine.traffic(0)
+    );
     let id = engine.new_sequence().unwrap();
     let tokens: Vec<u32> = (0..512).map(|i| (i * 977 + 13) % 32_000).collect();
     for count in [64, 128, 512] {
-        if !all && mode != "prefill" { break; }
+        if !all && mode != "prefill" {
+            break;
+        }
         let mut rates: Vec<(f64, f64)> = (0..5)
             .map(|_| {
                 engine.truncate(id, 0);
@@ -56,8 +63,12 @@ fn main() {
         println!("prefill {count}: {:.0} tok/cpu-s median, {best_wall:.0} tok/s wall best", rates[2].1);
     }
     for context in [0, 512, 1024] {
-        if mode == "decode0" && context > 0 { break; }
-        if !all && !mode.starts_with("decode") { break; }
+        if mode == "decode0" && context > 0 {
+            break;
+        }
+        if !all && !mode.starts_with("decode") {
+            break;
+        }
         engine.truncate(id, 0);
         while engine.len(id) < context {
             engine.forward(&[Step { sequence: id, tokens: &tokens, want: Want::Nothing }]).unwrap();
@@ -74,16 +85,24 @@ fn main() {
             .collect();
         rates.sort_by(|a, b| a.1.total_cmp(&b.1));
         let best_wall = rates.iter().map(|r| r.0).fold(0.0, f64::max);
-        println!("decode at {context}: {:.1} tok/cpu-s median, {best_wall:.1} tok/s wall best", rates[rates.len() / 2].1);
+        println!(
+            "decode at {context}: {:.1} tok/cpu-s median, {best_wall:.1} tok/s wall best",
+            rates[rates.len() / 2].1
+        );
     }
     for batch in [2, 4, 8, 16] {
-        if !all && mode != "batch" { break; }
+        if !all && mode != "batch" {
+            break;
+        }
         let ids: Vec<_> = (0..batch).map(|_| engine.new_sequence().unwrap()).collect();
         let mut rates: Vec<f64> = (0..3)
             .map(|_| {
                 let (_, _, cpu) = timed(|| {
                     for i in 0..8 {
-                        let steps: Vec<_> = ids.iter().map(|&id| Step { sequence: id, tokens: &tokens[i..i + 1], want: Want::Last }).collect();
+                        let steps: Vec<_> = ids
+                            .iter()
+                            .map(|&id| Step { sequence: id, tokens: &tokens[i..i + 1], want: Want::Last })
+                            .collect();
                         engine.forward(&steps).unwrap();
                     }
                 });

@@ -27,9 +27,15 @@ fn main() {
     let (mut work, mut codes) = (vec![0.0; n], vec![0i8; n]);
     let tables = Tables::default();
     for isa in Isa::available() {
-        show(isa, "quantize", n, || { quantize(isa, &x, &mut codes); });
-        show(isa, "quantize96", 96, || { quantize(isa, &x[..96], &mut codes[..96]); });
-        show(isa, "norm_quantize", n, || { norm_quantize(isa, &x, (&y, 1e-5), &mut work, &mut codes); });
+        show(isa, "quantize", n, || {
+            quantize(isa, &x, &mut codes);
+        });
+        show(isa, "quantize96", 96, || {
+            quantize(isa, &x[..96], &mut codes[..96]);
+        });
+        show(isa, "norm_quantize", n, || {
+            norm_quantize(isa, &x, (&y, 1e-5), &mut work, &mut codes);
+        });
         show(isa, "gate silu", n, || gate(isa, Activation::Silu, &tables, &x, &y, &mut work));
         show(isa, "gate16", 16, || gate(isa, Activation::Silu, &tables, &x[..16], &y[..16], &mut work[..16]));
         show(isa, "gate relu2", n, || gate(isa, Activation::Relu2, &tables, &x, &y, &mut work));
@@ -42,8 +48,16 @@ fn main() {
         let dots: Vec<i32> = (0..128).map(|i| (i * 7919 % 20000) - 10000).collect();
         let ks = vec![0.01f32; 128];
         let mut d = dots.clone();
-        show(isa, "scores128", 128, || { d.copy_from_slice(&dots); scores(isa, &mut d, &ks, 0.02); });
-        show(isa, "weights128", 128, || { d.copy_from_slice(&dots); weights(isa, &tables, &mut d, &ks, 10000, 1.0); });
-        show(isa, "largest128", 128, || { std::hint::black_box(largest(isa, &ks)); });
+        show(isa, "scores128", 128, || {
+            d.copy_from_slice(&dots);
+            scores(isa, &mut d, &ks, 0.02);
+        });
+        show(isa, "weights128", 128, || {
+            d.copy_from_slice(&dots);
+            weights(isa, &tables, &mut d, &ks, 10000, 1.0);
+        });
+        show(isa, "largest128", 128, || {
+            std::hint::black_box(largest(isa, &ks));
+        });
     }
 }

@@ -81,13 +81,7 @@ pub fn random_weights(config: &ModelConfig, encoding: Encoding, seed: u64) -> Mo
     let codes = random_bytes(&mut rng, c.vocab * c.hidden, 2 * MAX_CODE as u8 + 1);
     let codes: Vec<u8> = codes.into_iter().map(|b| b.wrapping_sub(MAX_CODE as u8)).collect();
     let table = CodedMatrix::new(c.vocab, c.hidden, codes.into(), vec![0.01; c.vocab]).expect("legal codes");
-    ModelWeights {
-        config: c.clone(),
-        embed: Table::Coded(table),
-        layers,
-        final_norm: vec![1.0; c.hidden],
-        head: None,
-    }
+    ModelWeights { config: c.clone(), embed: Table::Coded(table), layers, final_norm: vec![1.0; c.hidden], head: None }
 }
 
 /// Bytes below `end`.

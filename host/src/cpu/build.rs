@@ -71,8 +71,7 @@ impl CpuEngine {
 }
 
 fn pack_all(plan: &Plan, pool: &mut Pool) -> Result<Store, EngineError> {
-    let mut store =
-        Store::new(plan.bytes).map_err(|_| EngineError::Memory { what: "weights", bytes: plan.bytes })?;
+    let mut store = Store::new(plan.bytes).map_err(|_| EngineError::Memory { what: "weights", bytes: plan.bytes })?;
     let shared = Shared::new(&mut store[..]);
     let units: Vec<(usize, usize)> = plan
         .jobs

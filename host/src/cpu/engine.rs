@@ -18,13 +18,13 @@ use super::{
     tiles::Tiles,
     vector::{self, Tables},
 };
-use std::ops::Range;
 use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::{
     format::table::CodedMatrix,
     model::ModelConfig,
     numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
 };
+use std::ops::Range;
 
 /// Tokens that pass through a layer together.
 const CHUNK: usize = 128;

@@ -92,9 +92,8 @@ mod tests {
                 let scales = (0..rows).map(|_| random.unit().abs()).collect();
                 let table = CodedMatrix::new(rows, cols, codes.into(), scales).unwrap();
                 let tokens = 1 + random.below(40);
-                let inputs: Vec<Quantized> = (0..tokens)
-                    .map(|_| Quantized { codes: random.codes(cols), scale: random.unit().abs() })
-                    .collect();
+                let inputs: Vec<Quantized> =
+                    (0..tokens).map(|_| Quantized { codes: random.codes(cols), scale: random.unit().abs() }).collect();
                 let all: Vec<i8> = inputs.iter().flat_map(|q| q.codes.clone()).collect();
                 let scales: Vec<f32> = inputs.iter().map(|q| q.scale).collect();
                 let mut acts = Acts::default();
