@@ -83,7 +83,7 @@ impl Tiles {
         acts.tokens().next_multiple_of(16)
     }
 
-    /// Dot products of one or two packed row blocks: `out[block][token][output]`, with room for
+    /// Dot products of one to four packed row blocks: `out[block][token][output]`, with room for
     /// [`Tiles::padded_tokens`].
     ///
     /// # Safety
@@ -96,8 +96,7 @@ impl Tiles {
         panel: &mut Panel,
         out: &mut [&mut [[i32; ROWS]]],
     ) {
-        let wide = weights.len() == 2;
-        assert!(matches!(weights.len(), 1 | 2) && weights.len() == out.len(), "one or two row blocks");
+        assert!((1..=BLOCKS).contains(&weights.len()) && weights.len() == out.len(), "one to four row blocks");
         assert!(out.iter().all(|out| out.len() >= Self::padded_tokens(acts)), "room for whole tiles");
         let (lines, tokens) = (acts.row_lines(), acts.tokens());
         let chunk_bytes = CHUNK_TILES * 64 / code.group_cols() * code.group_bytes();
@@ -117,22 +116,25 @@ impl Tiles {
                 let tall = second < tokens;
                 let row = |token: usize| acts.rows()[token * lines + start..].as_ptr().cast::<u8>();
                 assert!(acts.rows().len() >= (if tall { second } else { first } + self.rows) * lines);
-                let job = Job {
-                    a: [row(first), row(if tall { second } else { first })],
-                    b: [panel.0[0].as_ptr(), panel.0[1].as_ptr()],
-                    c: [out[0][first..].as_mut_ptr(), out[weights.len() - 1][first..].as_mut_ptr()],
-                    stride: lines * 64,
-                    c_step: self.rows * 64,
-                    tiles,
-                    fresh: start == 0,
-                };
-                // SAFETY: rows, panels and outputs hold what the tiles touch by the lengths above.
-                unsafe {
-                    match (tall, wide) {
-                        (true, true) => job.run::<true, true>(),
-                        (true, false) => job.run::<true, false>(),
-                        (false, true) => job.run::<false, true>(),
-                        (false, false) => job.run::<false, false>(),
+                for (out, panel) in out.chunks_mut(2).zip(panel.0.chunks(2)) {
+                    let wide = out.len() == 2;
+                    let job = Job {
+                        a: [row(first), row(if tall { second } else { first })],
+                        b: [panel[0].as_ptr(), panel[1].as_ptr()],
+                        c: [out[0][first..].as_mut_ptr(), out[out.len() - 1][first..].as_mut_ptr()],
+                        stride: lines * 64,
+                        c_step: self.rows * 64,
+                        tiles,
+                        fresh: start == 0,
+                    };
+                    // SAFETY: rows, panels and outputs hold what the tiles touch by the lengths above.
+                    unsafe {
+                        match (tall, wide) {
+                            (true, true) => job.run::<true, true>(),
+                            (true, false) => job.run::<true, false>(),
+                            (false, true) => job.run::<false, true>(),
+                            (false, false) => job.run::<false, false>(),
+                        }
                     }
                 }
             }
@@ -148,17 +150,20 @@ impl Drop for Tiles {
     }
 }
 
-/// Tiles of 64 inputs that are unpacked at a time: 24 KiB of two row blocks, half of the first-level
-/// cache. A multiple of every layout's group.
-const CHUNK_TILES: usize = 12;
+/// Row blocks that share a pass over the tokens.
+pub const BLOCKS: usize = 2;
 
-/// Unpacked weights of a chunk of two row blocks.
+/// Tiles of 64 inputs that are unpacked at a time: 24 KiB of four row blocks, half of the first-level
+/// cache. A multiple of every layout's group.
+const CHUNK_TILES: usize = 6;
+
+/// Unpacked weights of a chunk of row blocks.
 #[repr(C, align(64))]
-pub struct Panel([[u8; CHUNK_TILES * 1024]; 2]);
+pub struct Panel([[u8; CHUNK_TILES * 1024]; BLOCKS]);
 
 impl Default for Panel {
     fn default() -> Self {
-        Panel([[0; CHUNK_TILES * 1024]; 2])
+        Panel([[0; CHUNK_TILES * 1024]; BLOCKS])
     }
 }
 

@@ -74,29 +74,21 @@ pub fn products(
     }
     #[cfg(target_arch = "x86_64")]
     if acts.uses_tiles(isa) {
-        use super::amx::Tiles;
+        use super::amx::{BLOCKS, Tiles};
         let padded = Tiles::padded_tokens(acts);
-        if scratch.sums.len() < 2 * padded {
-            scratch.sums.resize(2 * padded, [0; ROWS]);
+        if scratch.sums.len() < BLOCKS * padded {
+            scratch.sums.resize(BLOCKS * padded, [0; ROWS]);
         }
-        let (sums0, sums1) = scratch.sums.split_at_mut(padded);
         let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
-        unsafe {
-            let tiles = Tiles::new(acts);
-            let mut block = blocks.start;
-            while block < blocks.end {
-                if block + 1 < blocks.end {
-                    let weights = [matrix.block(block), matrix.block(block + 1)];
-                    tiles.blocks(&weights, code, acts, panel, &mut [&mut *sums0, &mut *sums1]);
-                    sink(block, &sums0[..tokens]);
-                    sink(block + 1, &sums1[..tokens]);
-                } else {
-                    tiles.blocks(&[matrix.block(block)], code, acts, panel, &mut [&mut *sums0]);
-                    sink(block, &sums0[..tokens]);
-                }
-                block += 2;
-            }
+        let tiles = unsafe { Tiles::new(acts) };
+        for first in blocks.clone().step_by(BLOCKS) {
+            let some = first..(first + BLOCKS).min(blocks.end);
+            let weights: Vec<&[u8]> = some.clone().map(|block| matrix.block(block)).collect();
+            let mut sums: Vec<&mut [[i32; ROWS]]> = scratch.sums.chunks_exact_mut(padded).take(some.len()).collect();
+            // SAFETY: as above; `tiles` was made for these activations.
+            unsafe { tiles.blocks(&weights, code, acts, panel, &mut sums) };
+            some.zip(&sums).for_each(|(block, sums)| sink(block, &sums[..tokens]));
         }
         return;
     }
