@@ -41,7 +41,7 @@ pub struct Acts {
 }
 
 /// From this many tokens on, the tile unit beats the vector unit.
-pub const AMX_TOKENS: usize = 16;
+pub const AMX_TOKENS: usize = 5;
 
 impl Acts {
     /// Most tokens that a vector kernel of `isa` multiplies at a time.

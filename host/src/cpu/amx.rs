@@ -4,7 +4,11 @@
 //! tile; tokens are its first operand, row by row. Two row blocks are unpacked at a time and stay in
 //! the second-level cache while all tokens pass over them, two token tiles at once.
 
-use super::{acts::Acts, layout::ROWS};
+use super::{
+    acts::Acts,
+    avx512,
+    layout::{Code, ROWS, VECTOR},
+};
 use std::{arch::asm, sync::OnceLock};
 
 /// Whether processor and operating system let this process use the tile unit; asks for it once.
@@ -74,41 +78,67 @@ impl Tiles {
         Tiles { rows }
     }
 
-    /// Dot products of one or two unpacked row blocks (signed trits, `[slots][16][4]`, padded with zeros
-    /// to whole tiles): `out[block][token][output]`.
+    /// Rows that every output of [`Tiles::blocks`] must have room for.
+    pub fn padded_tokens(acts: &Acts) -> usize {
+        acts.tokens().next_multiple_of(16)
+    }
+
+    /// Dot products of one to four packed row blocks: `out[block][token][output]`, with room for
+    /// [`Tiles::padded_tokens`].
     ///
     /// # Safety
-    /// This thread made `self`. Each panel holds `acts.row_lines()` tiles of 1,024 bytes.
-    pub unsafe fn blocks(&self, panels: &[&[u8]], acts: &Acts, out: &mut [&mut [[i32; ROWS]]]) {
-        let lines = acts.row_lines();
-        assert!(matches!(panels.len(), 1 | 2) && panels.len() == out.len(), "one or two row blocks");
-        assert!(panels.iter().all(|p| p.len() >= lines * 1024), "panel");
-        let tokens = acts.tokens();
-        let mut sums = [Sums::ZERO; 4];
-        for first in (0..tokens).step_by(2 * self.rows) {
-            let second = (first + self.rows).min(tokens);
-            let tall = second < tokens;
-            let a0 = acts.rows()[first * lines..].as_ptr();
-            let a1 = acts.rows()[if tall { second } else { first } * lines..].as_ptr();
-            assert!(acts.rows().len() >= (first + self.rows) * lines);
-            assert!(!tall || acts.rows().len() >= (second + self.rows) * lines);
-            let (b0, b1) = (panels[0].as_ptr(), panels[panels.len() - 1].as_ptr());
-            // SAFETY: every tile load lies inside the rows and panels checked above; `sums` holds four tiles.
-            unsafe {
-                match (tall, panels.len() == 2) {
-                    (true, true) => multiply::<true, true>(a0.cast(), a1.cast(), b0, b1, lines, &mut sums),
-                    (true, false) => multiply::<true, false>(a0.cast(), a1.cast(), b0, b1, lines, &mut sums),
-                    (false, true) => multiply::<false, true>(a0.cast(), a1.cast(), b0, b1, lines, &mut sums),
-                    (false, false) => multiply::<false, false>(a0.cast(), a1.cast(), b0, b1, lines, &mut sums),
+    /// This thread made `self`, for these `acts`; the processor has what [`avx512::unpack`] needs.
+    pub unsafe fn blocks(
+        &self,
+        weights: &[&[u8]],
+        code: Code,
+        acts: &Acts,
+        panel: &mut Panel,
+        out: &mut [&mut [[i32; ROWS]]],
+    ) {
+        assert!((1..=BLOCKS).contains(&weights.len()) && weights.len() == out.len(), "one to four row blocks");
+        assert!(out.iter().all(|out| out.len() >= Self::padded_tokens(acts)), "room for whole tiles");
+        let (lines, tokens) = (acts.row_lines(), acts.tokens());
+        let chunk_bytes = CHUNK_TILES * 64 / code.group_cols() * code.group_bytes();
+        let mut start = 0;
+        while start < lines {
+            let tiles = CHUNK_TILES.min(lines - start);
+            for (weights, panel) in weights.iter().zip(&mut panel.0) {
+                let from = start / CHUNK_TILES * chunk_bytes;
+                let bytes = &weights[from..(from + chunk_bytes).min(weights.len())];
+                let used = bytes.len() / code.group_bytes() * code.group_slots() * VECTOR;
+                panel[used..tiles * 1024].fill(0);
+                // SAFETY: the panel is aligned and holds a chunk; features by the caller's promise.
+                unsafe { avx512::unpack(bytes, code, true, &mut panel[..used]) };
+            }
+            for first in (0..tokens).step_by(2 * self.rows) {
+                let second = first + self.rows;
+                let tall = second < tokens;
+                let row = |token: usize| acts.rows()[token * lines + start..].as_ptr().cast::<u8>();
+                assert!(acts.rows().len() >= (if tall { second } else { first } + self.rows) * lines);
+                for (out, panel) in out.chunks_mut(2).zip(panel.0.chunks(2)) {
+                    let wide = out.len() == 2;
+                    let job = Job {
+                        a: [row(first), row(if tall { second } else { first })],
+                        b: [panel[0].as_ptr(), panel[1].as_ptr()],
+                        c: [out[0][first..].as_mut_ptr(), out[out.len() - 1][first..].as_mut_ptr()],
+                        stride: lines * 64,
+                        c_step: self.rows * 64,
+                        tiles,
+                        fresh: start == 0,
+                    };
+                    // SAFETY: rows, panels and outputs hold what the tiles touch by the lengths above.
+                    unsafe {
+                        match (tall, wide) {
+                            (true, true) => job.run::<true, true>(),
+                            (true, false) => job.run::<true, false>(),
+                            (false, true) => job.run::<false, true>(),
+                            (false, false) => job.run::<false, false>(),
+                        }
+                    }
                 }
             }
-            for (block, out) in out.iter_mut().enumerate() {
-                out[first..second].copy_from_slice(&sums[block].0[..second - first]);
-                if tall {
-                    let end = (second + self.rows).min(tokens);
-                    out[second..end].copy_from_slice(&sums[2 + block].0[..end - second]);
-                }
-            }
+            start += tiles;
         }
     }
 }
@@ -120,69 +150,98 @@ impl Drop for Tiles {
     }
 }
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Sums([[i32; ROWS]; 16]);
+/// Row blocks that share a pass over the tokens.
+pub const BLOCKS: usize = 2;
 
-impl Sums {
-    const ZERO: Sums = Sums([[0; ROWS]; 16]);
+/// Tiles of 64 inputs that are unpacked at a time: 24 KiB of four row blocks, half of the first-level
+/// cache. A multiple of every layout's group.
+const CHUNK_TILES: usize = 6;
+
+/// Unpacked weights of a chunk of row blocks.
+#[repr(C, align(64))]
+pub struct Panel([[u8; CHUNK_TILES * 1024]; BLOCKS]);
+
+impl Default for Panel {
+    fn default() -> Self {
+        Panel([[0; CHUNK_TILES * 1024]; BLOCKS])
+    }
 }
 
-/// Sums over `tiles` tiles of 64 inputs, into `[token tile][block]`.
-///
-/// # Safety
-/// The registers are set up; `a0`, `a1` hold rows of `tiles` lines, `b0`, `b1` `tiles` tiles.
-unsafe fn multiply<const TALL: bool, const WIDE: bool>(
-    mut a0: *const u8,
-    mut a1: *const u8,
-    mut b0: *const u8,
-    mut b1: *const u8,
+/// Products of one or two token tiles and one or two row blocks over a chunk of inputs.
+struct Job {
+    a: [*const u8; 2],
+    b: [*const u8; 2],
+    c: [*mut [i32; ROWS]; 2],
+    stride: usize,
+    c_step: usize,
     tiles: usize,
-    sums: &mut [Sums; 4],
-) {
-    let stride = tiles * 64;
-    // SAFETY: tile registers are used by nothing else; addresses by the caller's promise.
-    unsafe {
-        asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
-        for _ in 0..tiles {
-            asm!(
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm4, [{a} + {stride}]",
-                "tdpbssd tmm0, tmm4, tmm6",
-                b = in(reg) b0, row = in(reg) 64usize, a = in(reg) a0, stride = in(reg) stride,
-                options(nostack, readonly),
-            );
-            if WIDE {
+    fresh: bool,
+}
+
+impl Job {
+    /// # Safety
+    /// The registers are set up. `a` points to token tiles whose rows are `stride` bytes apart and hold
+    /// `tiles` lines, `b` to `tiles` tiles, `c` to the sums of both token tiles, `c_step` bytes apart.
+    unsafe fn run<const TALL: bool, const WIDE: bool>(&self) {
+        let Job { a: [mut a0, mut a1], b: [mut b0, mut b1], c: [c0, c1], stride, c_step, tiles, fresh } = *self;
+        // SAFETY: tile registers are used by nothing else; addresses by the caller's promise.
+        unsafe {
+            if fresh {
+                asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+            } else {
+                asm!("tileloadd tmm0, [{c} + {row}]", c = in(reg) c0, row = in(reg) 64usize, options(nostack, readonly));
+                if WIDE {
+                    asm!("tileloadd tmm1, [{c} + {row}]", c = in(reg) c1, row = in(reg) 64usize, options(nostack, readonly));
+                }
+                if TALL {
+                    asm!("tileloadd tmm2, [{c} + {row}]", c = in(reg) c0.byte_add(c_step), row = in(reg) 64usize, options(nostack, readonly));
+                }
+                if TALL && WIDE {
+                    asm!("tileloadd tmm3, [{c} + {row}]", c = in(reg) c1.byte_add(c_step), row = in(reg) 64usize, options(nostack, readonly));
+                }
+            }
+            for _ in 0..tiles {
                 asm!(
-                    "tileloadd tmm7, [{b} + {row}]",
-                    "tdpbssd tmm1, tmm4, tmm7",
-                    b = in(reg) b1, row = in(reg) 64usize,
+                    "tileloadd tmm6, [{b} + {row}]",
+                    "tileloadd tmm4, [{a} + {stride}]",
+                    "tdpbssd tmm0, tmm4, tmm6",
+                    b = in(reg) b0, row = in(reg) 64usize, a = in(reg) a0, stride = in(reg) stride,
                     options(nostack, readonly),
                 );
+                if WIDE {
+                    asm!(
+                        "tileloadd tmm7, [{b} + {row}]",
+                        "tdpbssd tmm1, tmm4, tmm7",
+                        b = in(reg) b1, row = in(reg) 64usize,
+                        options(nostack, readonly),
+                    );
+                }
+                if TALL {
+                    asm!(
+                        "tileloadd tmm5, [{a} + {stride}]",
+                        "tdpbssd tmm2, tmm5, tmm6",
+                        a = in(reg) a1, stride = in(reg) stride,
+                        options(nostack, readonly),
+                    );
+                }
+                if TALL && WIDE {
+                    asm!("tdpbssd tmm3, tmm5, tmm7", options(nostack, nomem));
+                }
+                a0 = a0.add(64);
+                a1 = a1.add(64);
+                b0 = b0.add(1024);
+                b1 = b1.add(1024);
+            }
+            asm!("tilestored [{c} + {row}], tmm0", c = in(reg) c0, row = in(reg) 64usize, options(nostack));
+            if WIDE {
+                asm!("tilestored [{c} + {row}], tmm1", c = in(reg) c1, row = in(reg) 64usize, options(nostack));
             }
             if TALL {
-                asm!(
-                    "tileloadd tmm5, [{a} + {stride}]",
-                    "tdpbssd tmm2, tmm5, tmm6",
-                    a = in(reg) a1, stride = in(reg) stride,
-                    options(nostack, readonly),
-                );
+                asm!("tilestored [{c} + {row}], tmm2", c = in(reg) c0.byte_add(c_step), row = in(reg) 64usize, options(nostack));
             }
             if TALL && WIDE {
-                asm!("tdpbssd tmm3, tmm5, tmm7", options(nostack, nomem));
+                asm!("tilestored [{c} + {row}], tmm3", c = in(reg) c1.byte_add(c_step), row = in(reg) 64usize, options(nostack));
             }
-            a0 = a0.add(64);
-            a1 = a1.add(64);
-            b0 = b0.add(1024);
-            b1 = b1.add(1024);
         }
-        asm!(
-            "tilestored [{s} + {row}], tmm0",
-            "tilestored [{s} + {row} + 1024], tmm1",
-            "tilestored [{s} + {row} + 2048], tmm2",
-            "tilestored [{s} + {row} + 3072], tmm3",
-            s = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize,
-            options(nostack),
-        );
     }
 }

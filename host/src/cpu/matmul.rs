@@ -41,6 +41,8 @@ impl<'a> Packed<'a> {
 pub struct Scratch {
     panel: Vec<Line>,
     sums: Vec<[i32; ROWS]>,
+    #[cfg(target_arch = "x86_64")]
+    chunk: Option<Box<super::amx::Panel>>,
 }
 
 /// `panel` as bytes, `bytes` of them, without clearing what is there.
@@ -72,30 +74,21 @@ pub fn products(
     }
     #[cfg(target_arch = "x86_64")]
     if acts.uses_tiles(isa) {
-        let bytes = acts.row_lines() * 1024;
-        let panel = panel_bytes(&mut scratch.panel, 2 * bytes);
-        let (first, second) = panel.split_at_mut(bytes);
-        let used = matrix.shape.slots() * VECTOR;
-        first[used..].fill(0);
-        second[used..].fill(0);
-        let (sums0, sums1) = scratch.sums.split_at_mut(tokens);
+        use super::amx::{BLOCKS, Tiles};
+        let padded = Tiles::padded_tokens(acts);
+        if scratch.sums.len() < BLOCKS * padded {
+            scratch.sums.resize(BLOCKS * padded, [0; ROWS]);
+        }
+        let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
-        unsafe {
-            let tiles = super::amx::Tiles::new(acts);
-            let mut block = blocks.start;
-            while block < blocks.end {
-                super::avx512::unpack(matrix.block(block), code, true, first);
-                if block + 1 < blocks.end {
-                    super::avx512::unpack(matrix.block(block + 1), code, true, second);
-                    tiles.blocks(&[&*first, &*second], acts, &mut [&mut *sums0, &mut *sums1]);
-                    sink(block, &sums0[..tokens]);
-                    sink(block + 1, &sums1[..tokens]);
-                } else {
-                    tiles.blocks(&[&*first], acts, &mut [&mut *sums0]);
-                    sink(block, &sums0[..tokens]);
-                }
-                block += 2;
-            }
+        let tiles = unsafe { Tiles::new(acts) };
+        for first in blocks.clone().step_by(BLOCKS) {
+            let some = first..(first + BLOCKS).min(blocks.end);
+            let weights: Vec<&[u8]> = some.clone().map(|block| matrix.block(block)).collect();
+            let mut sums: Vec<&mut [[i32; ROWS]]> = scratch.sums.chunks_exact_mut(padded).take(some.len()).collect();
+            // SAFETY: as above; `tiles` was made for these activations.
+            unsafe { tiles.blocks(&weights, code, acts, panel, &mut sums) };
+            some.zip(&sums).for_each(|(block, sums)| sink(block, &sums[..tokens]));
         }
         return;
     }
