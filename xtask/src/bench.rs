@@ -7,9 +7,11 @@
 use crate::run::{output, root, run, target};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Options of `bench cpu`.
 #[derive(Args)]
@@ -52,9 +54,17 @@ struct Engine {
 /// Runs the benchmark and prints the table.
 pub fn cpu(args: &CpuArgs) -> Result<()> {
     run("cargo", &["build", "--release", "--locked", "-p", "host"])?;
+    for shape in &args.shapes {
+        let image = image(shape);
+        if !image.exists() {
+            std::fs::create_dir_all(image.parent().context("a folder for images")?)?;
+            let host = host().display().to_string();
+            run(&host, &["-q", "pack", &format!("random:{shape}"), "-o", &image.display().to_string()])?;
+        }
+    }
     let engines = engines(args)?;
     let mut samples: Vec<BTreeMap<String, Vec<f64>>> = engines.iter().map(|_| BTreeMap::new()).collect();
-    let mut notes: Vec<Value> = vec![Value::Null; engines.len()];
+    let mut notes: Vec<Map<String, Value>> = vec![Map::new(); engines.len()];
     for round in 0..args.rounds {
         for (index, engine) in engines.iter().enumerate() {
             eprintln!("round {} of {}: {} {}", round + 1, args.rounds, engine.name, engine.shape);
@@ -91,7 +101,7 @@ pub fn cpu(args: &CpuArgs) -> Result<()> {
 }
 
 fn engines(args: &CpuArgs) -> Result<Vec<Engine>> {
-    let host = target().join("release/host").display().to_string();
+    let host = host().display().to_string();
     let mut engines = Vec::new();
     for shape in &args.shapes {
         for &threads in &args.threads {
@@ -100,8 +110,11 @@ fn engines(args: &CpuArgs) -> Result<Vec<Engine>> {
                     continue;
                 }
                 for isa in &args.isas {
-                    let model = format!("random:{shape}");
+                    let model = image(shape).display().to_string();
                     let mut line: Vec<String> = [host.as_str(), "bench", "-q", "-m", &model].map(Into::into).into();
+                    if isa == "best" && !crowded {
+                        line.push("--bandwidth".into());
+                    }
                     if isa != "best" {
                         line.extend(["--isa".into(), isa.clone()]);
                     }
@@ -122,17 +135,27 @@ fn engines(args: &CpuArgs) -> Result<Vec<Engine>> {
     Ok(engines)
 }
 
-/// Rates by test name, and what the engine says of itself.
-fn measure(engine: &Engine) -> Result<(Vec<(String, f64)>, Value)> {
+/// Tokens a second by test name, and what else is known of the run.
+type Measured = (Vec<(String, f64)>, Map<String, Value>);
+
+/// Runs every test of one engine once.
+fn measure(engine: &Engine) -> Result<Measured> {
     let _neighbour = engine.crowded.then(Neighbour::start).transpose()?;
     let threads = engine.threads.to_string();
-    let output = Command::new(&engine.line[0])
+    let mut child = Command::new(&engine.line[0])
         .args(&engine.line[1..])
         .args(["-p", PREFILLS, "-n", DECODE, "-t", &threads, "-r", "1", "-o", "json"])
         .current_dir(root())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output()
+        .spawn()
         .with_context(|| format!("{}: could not be started", engine.line[0]))?;
+    let mut resident = 0;
+    while child.try_wait()?.is_none() {
+        resident = resident.max(resident_mb(child.id()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{}: `{}` failed: {}", engine.name, engine.line.join(" "), output.status);
     }
@@ -148,8 +171,33 @@ fn measure(engine: &Engine) -> Result<(Vec<(String, f64)>, Value)> {
         let rate = rate.with_context(|| format!("{}: a row without its rate", engine.name))?;
         rates.push((name, rate));
     }
-    let note = rows.last().map_or(Value::Null, |row| row["backend"].clone());
-    Ok((rates, note))
+    let mut notes = Map::from_iter([("peak_resident_mb".to_string(), json!(resident))]);
+    for key in ["backend", "ready_ms", "bytes_per_token", "gb_s", "read_gb_s", "resident_bytes", "peak_resident_bytes"]
+    {
+        let last = rows.last().map(|row| &row[key]).filter(|value| !value.is_null());
+        notes.extend(last.map(|value| (key.to_string(), value.clone())));
+    }
+    if notes.contains_key("peak_resident_bytes") {
+        notes.remove("peak_resident_mb"); // has the bandwidth measurement in it
+    }
+    Ok((rates, notes))
+}
+
+/// The most memory that a process has had so far, in MB; 0 if it is gone.
+fn resident_mb(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024 / 1_000_000
+}
+
+/// Our program.
+fn host() -> PathBuf {
+    target().join("release/host")
+}
+
+/// The packed image of random weights of a shape.
+fn image(shape: &str) -> PathBuf {
+    target().join(format!("bench/{shape}.tercet"))
 }
 
 /// A process that keeps one core busy until it is dropped.
@@ -175,13 +223,21 @@ fn median(mut samples: Vec<f64>) -> f64 {
 }
 
 fn print_table(rows: &[Value]) {
-    println!("| shape | threads | engine | pp64 | pp128 | pp512 | tg64 |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| shape | threads | engine | pp64 | pp128 | pp512 | tg64 | MB/token | GB/s | of read speed | ready ms | MB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let rate = |test: &str| row["tok_s"][test].as_f64().map_or("-".into(), |rate| format!("{rate:.1}"));
         let crowded = if row["crowded"] == true { ", one core taken" } else { "" };
+        let note = |key: &str| row["notes"][key].as_f64();
+        let shown = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+        let rate_of_reads = note("bytes_per_token").zip(row["tok_s"]["tg64"].as_f64()).map(|(b, r)| b * r / 1e9);
+        let share = rate_of_reads.zip(note("read_gb_s")).map(|(ours, all)| 100.0 * ours / all);
+        // after loading for us, the most at any time for others, who map their file
+        let memory = note("resident_bytes").map(|bytes| bytes / 1e6).or(note("peak_resident_mb"));
         println!(
-            "| {} | {}{crowded} | {} | {} | {} | {} | {} |",
+            "| {} | {}{crowded} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row["shape"].as_str().unwrap_or(""),
             row["threads"],
             row["engine"].as_str().unwrap_or(""),
@@ -189,6 +245,11 @@ fn print_table(rows: &[Value]) {
             rate("pp128"),
             rate("pp512"),
             rate("tg64"),
+            shown(note("bytes_per_token").map(|bytes| bytes / 1e6), 1),
+            shown(rate_of_reads, 1),
+            share.map_or("-".into(), |share| format!("{share:.0} %")),
+            shown(note("ready_ms"), 0),
+            shown(memory, 0),
         );
     }
 }

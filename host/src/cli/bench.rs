@@ -1,12 +1,13 @@
 //! `bench`: prefill and decode speed, with llama-bench's names.
 
 use super::args::{ModelArgs, NumericsArg};
-use super::exit::CliError;
+use super::exit::{CliError, Exit};
 use super::model::{Model, threads};
 use super::output::Progress;
 use super::report::{ms, rounded};
-use super::{Global, output, signals};
+use super::{Global, memory, output, signals};
 use clap::{Args, ValueEnum};
+use host::cpu::bench::read_bandwidth;
 use host::engine::{Engine, Step, Want};
 use host::generate::score::top1;
 use host::generate::stats::{mean_and_deviation, percentile};
@@ -62,6 +63,19 @@ pub struct BenchArgs {
     /// The same as -o json
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     json: bool,
+    /// Also measure how fast this machine reads memory with that many threads (takes 1 GiB)
+    #[arg(long)]
+    bandwidth: bool,
+}
+
+/// What is not measured test by test.
+struct Process {
+    /// From the start of the command to an engine that can run.
+    ready: Duration,
+    /// Bytes in memory after the tests, and at most.
+    resident: Option<(u64, u64)>,
+    /// Bytes a second that the machine reads.
+    read_rate: Option<f64>,
 }
 
 /// One row of the table.
@@ -77,10 +91,12 @@ struct Test {
 
 /// Runs the command.
 pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
+    let begin = Instant::now();
     let mut model = Model::open(&args.model, global.quiet)?;
     let tests = tests(args, model.config().max_context)?;
     let mut engine = model.engine(&args.model, args.numerics)?;
     model.release();
+    let ready = begin.elapsed();
     let progress = Progress::count("measuring", global.quiet);
     let runs = tests.len() as u64 * u64::from(args.repetitions + 1);
     let mut finished = 0;
@@ -94,7 +110,14 @@ pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
         rows.push(test);
     }
     drop(progress);
-    show(args, &model, engine.as_ref(), &rows)
+    let resident = memory::resident();
+    let read_rate = match args.bandwidth {
+        true => Some(read_bandwidth(threads(args.model.threads)?).map_err(|error| {
+            CliError::new(Exit::System, format!("--bandwidth: 1 GiB of memory could not be had: {error}"))
+        })?),
+        false => None,
+    };
+    show(args, &model, engine.as_ref(), &Process { ready, resident, read_rate }, &rows)
 }
 
 fn tests(args: &BenchArgs, context: usize) -> Result<Vec<Test>, CliError> {
@@ -155,8 +178,15 @@ fn measure(engine: &mut dyn Engine, test: &mut Test, keep: bool) -> Result<(), C
     Ok(())
 }
 
-fn show(args: &BenchArgs, model: &Model, engine: &dyn Engine, tests: &[Test]) -> Result<(), CliError> {
-    let values: Vec<Value> = tests.iter().map(|test| row(args, model, engine, test)).collect::<Result<_, _>>()?;
+fn show(
+    args: &BenchArgs,
+    model: &Model,
+    engine: &dyn Engine,
+    process: &Process,
+    tests: &[Test],
+) -> Result<(), CliError> {
+    let row = |test| row(args, model, engine, process, test);
+    let values: Vec<Value> = tests.iter().map(row).collect::<Result<_, _>>()?;
     let form = if args.json { Form::Json } else { args.output };
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
@@ -200,7 +230,13 @@ fn show(args: &BenchArgs, model: &Model, engine: &dyn Engine, tests: &[Test]) ->
     }
 }
 
-fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Result<Value, CliError> {
+fn row(
+    args: &BenchArgs,
+    model: &Model,
+    engine: &dyn Engine,
+    process: &Process,
+    test: &Test,
+) -> Result<Value, CliError> {
     let (rate, deviation) = mean_and_deviation(&test.rates);
     let seconds: Vec<f64> = test.first.iter().map(Duration::as_secs_f64).collect();
     let first = (!seconds.is_empty()).then(|| rounded(mean_and_deviation(&seconds).0 * 1e3, 3));
@@ -228,7 +264,11 @@ fn row(args: &BenchArgs, model: &Model, engine: &dyn Engine, test: &Test) -> Res
         "itl_ms_p99": percentile(&test.intervals, 99).map(ms),
         "bytes_per_token": bytes,
         "gb_s": bytes.map(|bytes| rounded(bytes as f64 * rate / 1e9, 3)),
+        "read_gb_s": process.read_rate.map(|rate| rounded(rate / 1e9, 2)),
         "load_ms": ms(model.load),
+        "ready_ms": ms(process.ready),
+        "resident_bytes": process.resident.map(|(now, _)| now),
+        "peak_resident_bytes": process.resident.map(|(_, peak)| peak),
         "evidence": "measured",
     }))
 }

@@ -8,6 +8,7 @@ mod eval;
 mod exit;
 mod generate;
 mod inspect;
+mod memory;
 mod model;
 mod output;
 mod pack;
