@@ -10,7 +10,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 use thiserror::Error;
 
@@ -116,6 +116,23 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     }
 }
 
+/// Every mapping that may still be in use.
+static MAPPINGS: Mutex<Vec<Weak<Mapping>>> = Mutex::new(Vec::new());
+
+/// Lets the system take back the memory of all mapped files. What is read again comes back from the
+/// system's file cache, so this costs little after a file has been converted and keeps the resident
+/// size of the process down to what it really uses.
+pub fn drop_pages() {
+    let mut mappings = MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    mappings.retain(|mapping| {
+        let Some(mapping) = mapping.upgrade() else { return false };
+        // SAFETY: the mapping is of a file and never written, so a dropped page reads the same again.
+        // A refusal only means that the memory stays.
+        let _ = unsafe { mapping.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        true
+    });
+}
+
 struct Mapping {
     map: memmap2::Mmap,
     file: File,
@@ -154,7 +171,9 @@ impl MappedFile {
         if map.len() as u64 != length {
             return Err(FileError::Changed { path: path.into(), before: length, after: map.len() as u64 });
         }
-        Ok(MappedFile { path: path.into(), length, mapping: Arc::new(Mapping { map, file }) })
+        let mapping = Arc::new(Mapping { map, file });
+        MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&mapping));
+        Ok(MappedFile { path: path.into(), length, mapping })
     }
 
     /// All bytes. The view keeps the mapping and the handle alive.
@@ -197,6 +216,17 @@ mod tests {
         let bytes = map_file(file.path()).unwrap();
         drop(file);
         assert_eq!(&*bytes, b"ternary");
+    }
+
+    #[test]
+    fn dropped_pages_read_the_same_again() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i * 7) as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let mapped = map_file(file.path()).unwrap();
+        assert_eq!(&*mapped, bytes);
+        drop_pages();
+        assert_eq!(&*mapped, bytes);
     }
 
     #[test]

@@ -88,7 +88,11 @@ fn pack_all(plan: &Plan, pool: &mut Pool) -> Result<Store, EngineError> {
             let out = unsafe { shared.part(start..start + shape.block_bytes()) };
             pack::pack_block(trits, *shape, block, out);
         }
+        if unit % 256 == 255 {
+            crate::mmap::drop_pages(); // of what has been packed: keeps the peak at the packed size
+        }
     });
+    crate::mmap::drop_pages();
     drop(shared);
     Ok(store)
 }

@@ -51,6 +51,7 @@ pub fn decode_image(file: Bytes, path: &Path) -> Result<LoadedImage, ContentErro
     let checked: Vec<_> =
         header.sections.par_iter().with_max_len(1).map(|section| check_section(section, &file)).collect();
     checked.into_iter().collect::<Result<(), _>>()?;
+    crate::mmap::drop_pages();
     let text = |name| find(&header, &file, name);
     let required = || ImageError::Section { expected: layout::CONFIG.into(), found: "none".into() };
     let config = config_from_json(&text(layout::CONFIG)?.ok_or_else(required)?)?;
