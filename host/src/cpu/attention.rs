@@ -6,6 +6,7 @@ use super::{
     vector::{self, Halves, Tables},
 };
 use spec::numerics::f32ops::{div, from_i64};
+use std::ops::Range;
 
 /// Most queries that are served at a time.
 pub const QUERIES: usize = 8;
@@ -63,15 +64,19 @@ pub fn attend(
         key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
     }
 
-    low.clear();
     low.resize(m * stride, 0);
-    high.clear();
     high.resize(m * stride, 0);
     let mut scales = [0.0f32; QUERIES];
+    let common = queries.iter().map(|q| q.visible).min().unwrap_or(0);
+    let common = (common, largest_scale(isa, cache, (layer, head), 0..common, 0.0));
     for (q, query) in queries.iter().enumerate() {
         let dots = &mut dots[q * stride..q * stride + query.visible];
-        scales[q] = softmax(isa, tables, cache, (layer, head), query, dots);
-        vector::halves(isa, dots, &mut low[q * stride..], &mut high[q * stride..]);
+        let value_scale = largest_scale(isa, cache, (layer, head), common.0..query.visible, common.1);
+        scales[q] = softmax(isa, tables, cache, (layer, head), (query.scale, value_scale), dots);
+        let (low, high) = (&mut low[q * stride..(q + 1) * stride], &mut high[q * stride..(q + 1) * stride]);
+        vector::halves(isa, dots, low, high);
+        low[query.visible..].fill(0); // positions that only other queries see
+        high[query.visible..].fill(0);
     }
 
     sums.clear();
@@ -109,20 +114,34 @@ fn interleave(queries: &[Query<'_>], padded: usize, words: &mut Vec<i32>) {
     }
 }
 
+/// The largest scale of the values at `positions`, at least `least`.
+fn largest_scale(isa: Isa, cache: &Cache, (layer, head): (usize, usize), positions: Range<usize>, least: f32) -> f32 {
+    let mut largest = least;
+    let mut start = positions.start;
+    while start < positions.end {
+        let page = start / PAGE;
+        let end = positions.end.min((page + 1) * PAGE);
+        let scales = &cache.head(layer, head, page).value_scales[start - page * PAGE..end - page * PAGE];
+        largest = largest.max(vector::largest(isa, scales));
+        start = end;
+    }
+    largest
+}
+
 /// Turns a query's dot products into weights; returns what one unit of the weighted sum is worth.
+/// `query_scale` and the largest scale of the visible values come first.
 fn softmax(
     isa: Isa,
     tables: &Tables,
     cache: &Cache,
     (layer, head): (usize, usize),
-    query: &Query<'_>,
+    (query_scale, value_scale): (f32, f32),
     dots: &mut [i32],
 ) -> f32 {
-    let (mut top, mut value_scale) = (i32::MIN, 0.0f32);
+    let mut top = i32::MIN;
     for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
         let head = cache.head(layer, head, page);
-        top = top.max(vector::scores(isa, dots, head.key_scales, query.scale));
-        value_scale = value_scale.max(vector::largest(isa, &head.value_scales[..dots.len()]));
+        top = top.max(vector::scores(isa, dots, head.key_scales, query_scale));
     }
     let inverse = div(1.0, value_scale);
     let mut sum = 0;
@@ -196,7 +215,7 @@ mod tests {
                 attend(isa, &tables, &cache, (layer, head), &queries, &mut Scratch::default(), |q, result| {
                     let n = queries[q].visible;
                     let dots: Vec<i32> = keys[..n].iter().map(|k| dot(&codes[q], k)).collect();
-                    let weights = softmax::weights(&tables.exp2, &dots, &ks[..n], &vs[..n], queries[q].scale);
+                    let weights = softmax::weights(&Default::default(), &dots, &ks[..n], &vs[..n], queries[q].scale);
                     let mut want = vec![0.0; dim];
                     softmax::combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
                     assert_eq!(result, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());

@@ -58,7 +58,7 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Scratch {
     attention: attention::Scratch,
-    rows: [Vec<f32>; 3],
+    rows: [Vec<[f32; ROWS]>; 3],
     codes: [Vec<i8>; 2],
     tiles: [Vec<[f32; ROWS]>; 2],
 }
@@ -229,7 +229,7 @@ impl CpuEngine {
     fn store_heads(&mut self, layer: usize, items: &[Item], caches: &mut [Cache]) {
         let c = &self.config;
         let Some((_, rope)) = &self.rope else { return };
-        let (dim, heads) = (c.head_dim, c.heads);
+        let (dim, heads, kv_heads) = (c.head_dim, c.heads, c.kv_heads);
         let State { qkv, query_codes, query_scales, .. } = &mut self.state;
         query_codes.resize(items.len() * c.q_dim(), 0);
         query_scales.resize(items.len() * heads, 0.0);
@@ -253,13 +253,14 @@ impl CpuEngine {
             for (tiles, row) in qkv.iter().zip([&mut *q, &mut *k, &mut *v]) {
                 tiles.copy_token(token, row);
             }
+            let (q, k, v) = (q.as_flattened_mut(), k.as_flattened_mut(), v.as_flattened());
             for ((q, codes), scale) in q.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(dim)).zip(scales) {
                 vector::rotate(isa, q, cos, sin);
                 *scale = mul(vector::quantize(isa, q, codes), factor);
             }
             key.resize(dim, 0);
             value.resize(dim, 0);
-            for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).enumerate() {
+            for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).take(kv_heads).enumerate() {
                 vector::rotate(isa, k, cos, sin);
                 let key_scale = vector::quantize(isa, k, key);
                 let value_scale = vector::quantize(isa, v, value);

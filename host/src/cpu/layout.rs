@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Slot `s` holds inputs `4s..4s+3`, except in [`Code::Sherry`], whose codes carry four neighbouring
-//! inputs: there byte `b` of slot `4c + v` is input `16c + 4b + v`. Inputs and outputs past the end of
-//! the matrix are zero trits.
+//! inputs: there byte `b` of slot `4c + v` is input `16c + 4b + v`. Inputs past the end of the matrix
+//! meet zero activations and outputs past it are never read, so any code will do there.
 
 /// Outputs in a row block.
 pub const ROWS: usize = 16;
@@ -106,15 +106,16 @@ impl Shape {
     }
 }
 
-/// Merges eight 5-bit codes into five bytes.
+/// Merges eight 5-bit codes into five bytes, in each of the four bytes of the words.
 #[inline(always)]
-pub const fn merge(c: [u8; 8]) -> [u8; 5] {
+pub const fn merge(c: [u32; 8]) -> [u32; 5] {
+    const ONE: u32 = 0x0101_0101;
     [
-        c[0] | c[5] << 5,
-        c[1] | c[6] << 5,
-        c[2] | c[7] << 5,
-        c[3] | (c[5] >> 3) << 6 | (c[7] >> 3 & 1) << 5,
-        c[4] | (c[6] >> 3) << 6 | (c[7] >> 4) << 5,
+        c[0] | (c[5] & (7 * ONE)) << 5,
+        c[1] | (c[6] & (7 * ONE)) << 5,
+        c[2] | (c[7] & (7 * ONE)) << 5,
+        c[3] | (c[5] >> 3 & (3 * ONE)) << 6 | (c[7] >> 3 & ONE) << 5,
+        c[4] | (c[6] >> 3 & (3 * ONE)) << 6 | (c[7] >> 4 & ONE) << 5,
     ]
 }
 
@@ -159,7 +160,12 @@ mod tests {
                 for others in [0, 31, 21] {
                     let mut codes = [others; 8];
                     codes[place] = code;
-                    assert_eq!(split(merge(codes)), codes);
+                    for lane in 0..4 {
+                        // other bytes of the words must not matter
+                        let words = codes.map(|c| u32::from_le_bytes([31 - c; 4]) & !(255 << (8 * lane)));
+                        let words = std::array::from_fn(|i| words[i] | u32::from(codes[i]) << (8 * lane));
+                        assert_eq!(split(merge(words).map(|w| w.to_le_bytes()[lane])), codes);
+                    }
                 }
             }
         }

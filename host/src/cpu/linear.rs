@@ -62,7 +62,7 @@ pub struct Inputs {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
-    row: Vec<f32>,
+    row: Vec<[f32; ROWS]>,
     codes: Vec<i8>,
     work: [Vec<f32>; 2],
     products: matmul::Scratch,

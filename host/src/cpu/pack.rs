@@ -1,8 +1,7 @@
 //! Repacking of a model file's trits into the layouts of [`super::layout`].
 //!
-//! A row block is unpacked piece by piece into bytes that stay in the first-level cache, then merged
-//! into codes with 32-bit arithmetic, four inputs of an output at a time. No byte of the source is
-//! needed afterwards.
+//! A row is unpacked piece by piece into bytes that stay in the first-level cache, then merged into
+//! codes with 32-bit arithmetic, four inputs at a time. No byte of the source is needed afterwards.
 
 use super::layout::{Code, ROWS, Shape, VECTOR, merge};
 use spec::format::{
@@ -28,31 +27,43 @@ static U5: [[u8; 8]; 256] = {
 /// Inputs that are unpacked at a time: a multiple of 5 and of every layout's group, and of Sherry's 32.
 const PIECE: usize = 1920;
 
+/// A piece of a row: `u = trit + 1`, or Sherry codes, one a byte; eight more for the last store.
+type Piece = [u8; PIECE + 8];
+
 /// Packs the 16 rows of row block `block` into `out`, `[shape.block_bytes()]`.
 pub fn pack_block(trits: &TritMatrix, shape: Shape, block: usize, out: &mut [u8]) {
-    let mut piece = [[1u8; PIECE + 8]; ROWS];
-    let rows = block * ROWS..((block + 1) * ROWS).min(trits.rows());
-    let mut out = out.chunks_exact_mut(shape.code.group_bytes());
-    for start in (0..trits.cols()).step_by(PIECE) {
-        let cols = PIECE.min(trits.cols() - start);
-        for (row, u) in rows.clone().zip(&mut piece) {
-            unpack_u(trits, row, start, cols, u);
-            u[cols..].fill(1);
-        }
-        for group in 0..cols.div_ceil(shape.code.group_cols()) {
-            let Some(out) = out.next() else { return };
-            let at = group * shape.code.group_cols();
-            match shape.code {
-                Code::Two => pack_two(&piece, at, out),
-                Code::Five => pack_codes(out, |c, row| five_word(&piece[row], at + 12 * c)),
-                Code::Sherry => pack_codes(out, |c, row| sherry_word(&piece[row], at + 16 * c)),
+    assert_eq!(out.len(), shape.block_bytes(), "packed row block length");
+    let mut piece = [1u8; PIECE + 8];
+    let group_cols = shape.code.group_cols();
+    for lane in 0..ROWS {
+        let row = block * ROWS + lane;
+        let mut groups = out.chunks_exact_mut(shape.code.group_bytes());
+        for start in (0..trits.cols()).step_by(PIECE) {
+            let cols = PIECE.min(trits.cols() - start);
+            let used = match (row < trits.rows(), shape.code) {
+                (false, _) => 0,
+                (true, Code::Sherry) => unpack_codes(trits.row(row), start, cols, &mut piece),
+                (true, _) => unpack_u(trits, row, start, cols, &mut piece),
+            };
+            piece[used..].fill(1);
+            for (i, group) in (0..cols.div_ceil(group_cols)).zip(&mut groups) {
+                match shape.code {
+                    Code::Two => pack_two(array(&piece, 16 * i), lane, group),
+                    Code::Five => pack_five(array(&piece, 96 * i), lane, group),
+                    Code::Sherry => pack_sherry(array(&piece, 32 * i), lane, group),
+                }
             }
         }
     }
 }
 
+#[inline(always)]
+fn array<const N: usize>(piece: &Piece, at: usize) -> &[u8; N] {
+    piece[at..].first_chunk().expect("pieces are whole groups")
+}
+
 /// Unpacks `cols` inputs of a row from `start` (a multiple of [`PIECE`]) as `u = trit + 1`.
-fn unpack_u(trits: &TritMatrix, row: usize, start: usize, cols: usize, out: &mut [u8; PIECE + 8]) {
+fn unpack_u(trits: &TritMatrix, row: usize, start: usize, cols: usize, out: &mut Piece) -> usize {
     let row = trits.row(row);
     match trits.encoding() {
         Encoding::Trit5 => {
@@ -68,48 +79,48 @@ fn unpack_u(trits: &TritMatrix, row: usize, start: usize, cols: usize, out: &mut
             }
         }
     }
+    cols
+}
+
+/// Unpacks the Sherry codes of `cols` inputs of a row from `start`, a code a byte.
+fn unpack_codes(row: &[u8], start: usize, cols: usize, out: &mut Piece) -> usize {
+    let bytes = row[start / 32 * 5..][..cols.div_ceil(32) * 5].chunks_exact(5);
+    for (five, out) in bytes.zip(out.chunks_exact_mut(8)) {
+        let bits = u64::from_le_bytes([five[0], five[1], five[2], five[3], five[4], 0, 0, 0]);
+        out.copy_from_slice(&std::array::from_fn::<u8, 8, _>(|i| (bits >> (5 * i) & 31) as u8));
+    }
+    cols / 4
 }
 
 #[inline(always)]
-fn word(u: &[u8; PIECE + 8], at: usize) -> u32 {
+fn word(u: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([u[at], u[at + 1], u[at + 2], u[at + 3]])
 }
 
-/// Four codes of three inputs: byte `b` holds inputs `b`, `b + 4`, `b + 8`. At most 26 a byte.
+/// Stores the five vectors' words of an output.
 #[inline(always)]
-fn five_word(u: &[u8; PIECE + 8], at: usize) -> u32 {
-    word(u, at) + 3 * word(u, at + 4) + 9 * word(u, at + 8)
-}
-
-/// Four Sherry codes: byte `b` holds inputs `4b..4b + 3`.
-#[inline(always)]
-fn sherry_word(u: &[u8; PIECE + 8], at: usize) -> u32 {
-    let code = |b: usize| {
-        let four: [i8; 4] = std::array::from_fn(|i| u[at + 4 * b + i] as i8 - 1);
-        // padding past the end of a row has no code; its activations are zero, so any code will do
-        sherry::encode4(four).unwrap_or(0)
-    };
-    u32::from_le_bytes([code(0), code(1), code(2), code(3)])
-}
-
-/// Fills a group of five vectors from `codes(c, row)`, four codes in a word.
-#[inline(always)]
-fn pack_codes(out: &mut [u8], codes: impl Fn(usize, usize) -> u32) {
-    for row in 0..ROWS {
-        let words: [[u8; 4]; 8] = std::array::from_fn(|c| codes(c, row).to_le_bytes());
-        for b in 0..4 {
-            for (v, byte) in merge(std::array::from_fn(|c| words[c][b])).into_iter().enumerate() {
-                out[v * VECTOR + row * 4 + b] = byte;
-            }
-        }
+fn store(words: [u32; 5], lane: usize, out: &mut [u8]) {
+    for (v, word) in words.into_iter().enumerate() {
+        out[v * VECTOR + lane * 4..][..4].copy_from_slice(&word.to_le_bytes());
     }
 }
 
-fn pack_two(piece: &[[u8; PIECE + 8]; ROWS], at: usize, out: &mut [u8]) {
-    for (row, u) in piece.iter().enumerate() {
-        let packed = (0..4).fold(0, |packed, s| packed | word(u, at + 4 * s) << (2 * s));
-        out[row * 4..row * 4 + 4].copy_from_slice(&packed.to_le_bytes());
-    }
+/// Four codes a word: byte `b` holds inputs `b`, `b + 4`, `b + 8` of twelve. At most 26 a byte.
+#[inline(always)]
+fn pack_five(u: &[u8; 96], lane: usize, out: &mut [u8]) {
+    let code = |c: usize| word(u, 12 * c) + 3 * word(u, 12 * c + 4) + 9 * word(u, 12 * c + 8);
+    store(merge(std::array::from_fn(code)), lane, out);
+}
+
+#[inline(always)]
+fn pack_sherry(codes: &[u8; 32], lane: usize, out: &mut [u8]) {
+    store(merge(std::array::from_fn(|c| word(codes, 4 * c))), lane, out);
+}
+
+#[inline(always)]
+fn pack_two(u: &[u8; 16], lane: usize, out: &mut [u8]) {
+    let packed = (0..4).fold(0, |packed, s| packed | word(u, 4 * s) << (2 * s));
+    out[lane * 4..lane * 4 + 4].copy_from_slice(&packed.to_le_bytes());
 }
 
 /// Packs a whole matrix into `out`, `[shape.bytes()]`.

@@ -37,21 +37,20 @@ impl Tiles {
     }
 
     /// A token's rows, copied to `buffer` if they do not lie together.
-    pub fn token<'a>(&'a self, token: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+    pub fn token<'a>(&'a self, token: usize, buffer: &'a mut Vec<[f32; ROWS]>) -> &'a [f32] {
         if self.stride == 1 {
             return &self.data.as_flattened()[..self.rows];
         }
         self.copy_token(token, buffer);
-        buffer
+        &buffer.as_flattened()[..self.rows]
     }
 
-    /// Copies a token's rows.
-    pub fn copy_token(&self, token: usize, out: &mut Vec<f32>) {
-        out.clear();
-        for tile in self.data[token..].iter().step_by(self.stride) {
-            out.extend_from_slice(tile);
+    /// Copies a token's rows; the last tile may hold more than them.
+    pub fn copy_token(&self, token: usize, out: &mut Vec<[f32; ROWS]>) {
+        out.resize(self.rows.div_ceil(ROWS), [0.0; ROWS]);
+        for (out, tiles) in out.iter_mut().zip(self.data.chunks_exact(self.stride)) {
+            *out = tiles[token];
         }
-        out.truncate(self.rows);
     }
 
     /// Sets a token's rows.

@@ -202,12 +202,24 @@ versions!(
 );
 
 /// Tables of the element-wise functions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tables {
-    /// Softmax.
-    pub exp2: Exp2Table,
     /// SiLU.
-    pub sigmoid: SigmoidTable,
+    sigmoid: SigmoidTable,
+    /// Softmax: an entry of the table times 512 plus its distance to the next, so that one look-up
+    /// fetches both (17 and 9 bits).
+    exp2: [i32; 128],
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        let exp2 = Exp2Table::default();
+        let entries = exp2.entries();
+        Tables {
+            sigmoid: SigmoidTable::default(),
+            exp2: std::array::from_fn(|i| entries[i] << 9 | (entries[i] - entries[i + 1])),
+        }
+    }
 }
 
 /// [`SigmoidTable::silu`] without branches.
@@ -284,13 +296,13 @@ versions!(
 
 /// [`Exp2Table::weight`] without branches.
 #[inline(always)]
-fn weight(table: &[i32; 129], distance: u32) -> i32 {
+fn weight(table: &[i32; 128], distance: u32) -> i32 {
     const STEP_BITS: u32 = exp2::FRACTION_BITS - exp2::INDEX_BITS;
     let whole = distance >> exp2::FRACTION_BITS;
     let index = (distance >> STEP_BITS) as usize & 127;
     let along = (distance & ((1 << STEP_BITS) - 1)) as i32;
-    let drop = table[index] - table[index + 1];
-    let mantissa = table[index] - ((drop * along + (1 << (STEP_BITS - 1))) >> STEP_BITS);
+    let (entry, drop) = (table[index] >> 9, table[index] & 511);
+    let mantissa = entry - ((drop * along + (1 << (STEP_BITS - 1))) >> STEP_BITS);
     let shift = whole.min(15);
     let rounded = (mantissa + (1 << shift)) >> (shift + 1);
     if whole > 15 { 0 } else { rounded.min(exp2::MAX_WEIGHT) }
@@ -299,7 +311,7 @@ fn weight(table: &[i32; 129], distance: u32) -> i32 {
 /// Weights of a run of positions in place of their scores; returns the sum before V's scales.
 #[inline(always)]
 fn weights_plain(tables: &Tables, scores: &mut [i32], value_scales: &[f32], top: i32, inverse: f32) -> i64 {
-    let table = tables.exp2.entries();
+    let table = &tables.exp2;
     let mut sum = 0i64;
     for (scores, value_scales) in scores.chunks_mut(1 << 15).zip(value_scales.chunks(1 << 15)) {
         let mut part = 0i32; // at most 2^15 weights of 15 bits
@@ -537,6 +549,10 @@ mod tests {
     #[test]
     fn every_version_has_the_softmax_of_the_specification() {
         let tables = Tables::default();
+        let exp2 = Exp2Table::default();
+        for distance in (0..18 << 16).chain([u32::MAX]) {
+            assert_eq!(weight(&tables.exp2, distance), exp2.weight(distance));
+        }
         for isa in Isa::available() {
             for seed in 0..200 {
                 let mut random = Random::new(seed);
@@ -547,7 +563,7 @@ mod tests {
                 let ks: Vec<f32> = (0..n).map(|_| scale(&mut random)).collect();
                 let vs: Vec<f32> = (0..n).map(|_| scale(&mut random)).collect();
                 let query = 10f32.powi(-(random.below(4) as i32));
-                let want = softmax::weights(&tables.exp2, &dots, &ks, &vs, query);
+                let want = softmax::weights(&exp2, &dots, &ks, &vs, query);
                 let mut got = dots.clone();
                 let top = scores(isa, &mut got, &ks, query);
                 let value_scale = vs.iter().copied().fold(0.0, f32::max);
