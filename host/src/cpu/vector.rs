@@ -408,13 +408,7 @@ versions!(
 );
 
 #[inline(always)]
-fn value_sums_plain(
-    values: &[u8],
-    (low, high, stride): Halves<'_>,
-    queries: usize,
-    padded: usize,
-    sums: &mut [i32],
-) {
+fn value_sums_plain(values: &[u8], (low, high, stride): Halves<'_>, queries: usize, padded: usize, sums: &mut [i32]) {
     for (b, block) in values.chunks_exact(4 * padded).enumerate() {
         for q in 0..queries {
             for (half, weights) in [low, high].into_iter().enumerate() {
