@@ -130,7 +130,8 @@ fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &s
         let name = args.file.display();
         let text = format!(
             "{name}: {found} tokens, expected at least one window of {context} that leaves tokens to score; \
-             use a longer text, a smaller context (-c, at least 3) or --per-document"
+             use a longer text{}",
+            if args.per_document { "" } else { ", a smaller --ctx-size (-c, at least 3) or --per-document" }
         );
         return Err(CliError::new(Exit::Data, text));
     }
