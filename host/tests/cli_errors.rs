@@ -9,7 +9,7 @@ fn wrong_use_is_exit_2() {
     for (arguments, text) in [
         (&["generate", "x", "--no-such-flag"][..], "--no-such-flag"),
         (&["no-such-command"], "no-such-command"),
-        (&["generate", "x", "--temp", "-1"], "--temp = -1: expected 0"),
+        (&["generate", "x", "--temp", "inf"], "--temp = inf: expected 0"),
         (&["generate", "x", "--temp", "nan"], "--temp = NaN"),
         (&["generate", "x", "--top-p", "0"], "--top-p = 0"),
         (&["generate", "x", "--min-p", "2"], "--min-p = 2"),
@@ -17,8 +17,7 @@ fn wrong_use_is_exit_2() {
         (&["generate", "x", "--repeat-last-n", "-2"], "--repeat-last-n = -2"),
         (&["generate", "x", "-s", "-2"], "--seed = -2"),
         (&["generate", "x", "-n", "-2"], "--n-predict = -2"),
-        (&["generate", "x", "-c", "0"], "--ctx-size = 0"),
-        (&["generate", "x", "-c", "100000"], "--ctx-size = 100000: expected 1 to"),
+        (&["generate", "x", "-c", "100000"], "--ctx-size = 100000: expected at most"),
         (&["generate", "x", "-t", "0"], "--threads = 0"),
         (&["generate", "x", "-p", "y"], "cannot be used with"),
         (&["generate", "x", "--timeout", "-1"], "--timeout"),
@@ -29,9 +28,43 @@ fn wrong_use_is_exit_2() {
         (&["eval"], "--ids"),
         (&["bench", "-p", "100000"], "pp100000"),
         (&["bench", "-p", "0", "-n", "0"], "no tests"),
+        (&["bench", "-p", "18446744073709551615", "-d", "1", "-n", "0"], "needs more tokens than the context"),
+        (&["bench", "-n", "18446744073709551615", "-d", "1", "-p", "0"], "needs more tokens than the context"),
+        (&["generate", "x", "--batch", "0"], "1..=1024"),
+        (&["generate", "x", "--batch", "1025"], "1..=1024"),
+        (&["generate", "x", "-b", "2"], "-b"),
+        (&["generate", "--ids", "1", "--chat-template", "chatml"], "cannot be used with"),
+        (&["generate", "--ids", "1", "--chat-template", "chatml", "--system", "x"], "cannot be used with"),
+        (&["perplexity", "-f", "x", "--chunks", "0"], "--chunks"),
+        (&["generate", "x", "-cnv"], "host chat"),
+        (&["chat", "-st"], "host generate"),
     ] {
         host(arguments).fails(2, text);
     }
+}
+
+#[test]
+fn no_command_prints_the_help_as_an_error() {
+    let run = host(&[]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+    assert!(run.stderr.contains("Usage: host") && run.stderr.contains("generate"), "{}", run.stderr);
+}
+
+#[test]
+fn values_of_llama_cpp_mean_the_same_here() {
+    let run = |arguments: &[&str]| host(&[&["generate", "The fox", "-n", "8", "-q"], arguments].concat()).ok().stdout;
+    assert_eq!(run(&["--temp", "-1", "-c", "0"]), run(&["--greedy"]));
+    assert_eq!(run(&["--top-k", "-1"]), run(&["--top-k", "0"]));
+    let noted = host(&["generate", "The fox", "-n", "1", "-no-cnv", "-ngl", "99"]).ok();
+    assert!(noted.stderr.contains("note: -ngl: ignored"), "{}", noted.stderr);
+}
+
+#[test]
+fn a_late_answer_in_a_script_is_exit_74() {
+    let arguments = ["chat", "-q", "-n", "-1", "--ignore-eos", "--backend", "reference", "--timeout", "0.05"];
+    host_with_input(&arguments, b"Once upon a time\n").fails(74, "--timeout");
+    let texts = ["generate", "x", "--batch", "1024", "--backend", "reference", "--timeout", "0"];
+    host(&texts).fails(74, "--timeout");
 }
 
 #[test]
@@ -141,9 +174,10 @@ fn errors_are_also_json_where_json_was_asked_for() {
     for (arguments, code) in [
         (&["generate", "--ids", "99999", "--json"][..], 65),
         (&["generate", "x", "-m", "/nonexistent", "--format", "jsonl"], 66),
-        (&["generate", "x", "--temp", "-3", "--json"], 2),
+        (&["generate", "x", "--top-p", "-3", "--json"], 2),
         (&["generate", "x", "--what", "--json"], 2),
         (&["bench", "-p", "100000", "-o", "json"], 2),
+        (&["bench", "-p", "100000", "--output=json"], 2),
     ] {
         let run = host(arguments);
         assert_eq!(run.code, Some(code));

@@ -139,7 +139,7 @@ fn a_batch_yields_what_single_runs_yield() {
             assert_eq!(batch["results"][index][key], single[key], "{prompt}: {key}");
         }
     }
-    let copies = host(&["generate", "The fox", "-b", "3", "-s", "4", "-n", "10", "--json"]).ok().json();
+    let copies = host(&["generate", "The fox", "--batch", "3", "-s", "4", "-n", "10", "--json"]).ok().json();
     for copy in 0..3 {
         let seed = (4 + copy).to_string();
         let single = host(&["generate", "The fox", "-s", &seed, "-n", "10", "--json"]).ok().json();

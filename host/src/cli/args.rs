@@ -53,7 +53,7 @@ pub struct ModelArgs {
     /// weights of that shape [default: $TERCET_MODEL, else the shipped story model]
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
-    /// Longest sequence in tokens [default: the model's own limit]
+    /// Longest sequence in tokens; 0 is the model's own limit [default: 0]
     #[arg(short, long, value_name = "N")]
     pub ctx_size: Option<usize>,
     /// Threads [default: all available cores]
@@ -74,15 +74,15 @@ pub struct ModelArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sampling (in this order: penalty, top-k, top-p, min-p, temperature, draw)")]
 pub struct SamplingArgs {
-    /// Temperature; 0 always takes the most probable token
+    /// Temperature; 0 or less always takes the most probable token
     #[arg(long, default_value_t = SamplerSettings::default().temperature, value_name = "T", allow_negative_numbers = true)]
     pub temp: f32,
     /// The same as --temp 0
     #[arg(long, conflicts_with = "temp")]
     pub greedy: bool,
-    /// Keep the K most probable tokens; 0 keeps all
-    #[arg(long, default_value_t = SamplerSettings::default().top_k, value_name = "K")]
-    pub top_k: usize,
+    /// Keep the K most probable tokens; 0 or less keeps all
+    #[arg(long, default_value_t = SamplerSettings::default().top_k as i64, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: i64,
     /// Keep the fewest tokens that reach probability P together; 1 keeps all
     #[arg(long, default_value_t = SamplerSettings::default().top_p, value_name = "P", allow_negative_numbers = true)]
     pub top_p: f32,
@@ -115,8 +115,8 @@ impl SamplingArgs {
             })?),
         };
         let settings = SamplerSettings {
-            temperature: if self.greedy { 0.0 } else { self.temp },
-            top_k: self.top_k,
+            temperature: if self.greedy || self.temp < 0.0 { 0.0 } else { self.temp },
+            top_k: usize::try_from(self.top_k).unwrap_or(0),
             top_p: self.top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,

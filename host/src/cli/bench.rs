@@ -125,12 +125,12 @@ fn tests(args: &BenchArgs, context: usize) -> Result<Vec<Test>, CliError> {
     for &depth in &args.n_depth {
         let kinds = args.n_prompt.iter().map(|&n| ("pp", n, 0)).chain(args.n_gen.iter().map(|&n| ("tg", 0, n)));
         for (kind, prompt, decode) in kinds.filter(|(_, prompt, decode)| prompt + decode > 0) {
-            let needed = depth + prompt + decode;
+            let fits = depth.checked_add(prompt + decode).is_some_and(|needed| needed <= context);
             let at = if depth > 0 { format!(" @ d{depth}") } else { String::new() };
             let name = format!("{kind}{}{at}", prompt + decode);
-            if needed > context {
+            if !fits {
                 let text =
-                    format!("{name}: needs {needed} tokens, the context has {context}; use a smaller -p, -n or -d");
+                    format!("{name}: needs more tokens than the context of {context}; use a smaller -p, -n or -d");
                 return Err(CliError::usage(text));
             }
             let (rates, first, intervals) = (Vec::new(), Vec::new(), Vec::new());

@@ -191,7 +191,8 @@ impl Chat<'_> {
             );
             return Err(CliError::new(Exit::Data, text));
         }
-        let mut reply = Reply::new(Some(self.tokenizer), &self.args.end.stop);
+        let before = if matches!(self.turns, Turns::Plain) { prompt.as_slice() } else { &[] };
+        let mut reply = Reply::new(Some(self.tokenizer), before, &self.args.end.stop);
         let mut failed = None;
         let mut on_token = |_, token| {
             let written = reply.push(token).and_then(|text| output::write(&text));
@@ -217,13 +218,16 @@ impl Chat<'_> {
             Finish::Context => {
                 output::note(&format!("note: the context of {context} tokens is full; /reset begins a new one"))
             }
-            Finish::Timeout => output::note("note: the time was up"),
+            Finish::Timeout if self.live => output::note("note: the time was up"),
             _ => {}
         }
         if self.args.stats {
             self.stats();
         }
-        Ok(())
+        match self.args.end.timeout {
+            Some(limit) if finish == Finish::Timeout && !self.live => Err(CliError::timeout(limit)),
+            _ => Ok(()),
+        }
     }
 }
 

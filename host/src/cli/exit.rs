@@ -6,7 +6,7 @@ use host::generate::sampler::SettingError;
 use host::image::ImageIoError;
 use host::load::LoadError;
 use host::mmap::FileError;
-use std::{fmt, io, path::Path};
+use std::{fmt, io, path::Path, time::Duration};
 
 /// Exit codes, after BSD's sysexits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,13 @@ impl CliError {
         CliError { exit, message: None }
     }
 
+    /// `--timeout` ended a text.
+    pub fn timeout(limit: Duration) -> Self {
+        let text =
+            format!("--timeout: the text was not finished after {} s; what there was is printed", limit.as_secs_f64());
+        CliError::new(Exit::Io, text)
+    }
+
     /// Wrong use of the command line.
     pub fn usage(message: impl fmt::Display) -> Self {
         CliError::new(Exit::Usage, message)
@@ -136,7 +143,7 @@ impl From<GenerateError> for CliError {
     fn from(error: GenerateError) -> Self {
         match error {
             GenerateError::Engine(error) => error.into(),
-            GenerateError::NoCandidate(error) => CliError::new(Exit::Internal, error),
+            GenerateError::NoCandidate(error) => CliError::new(Exit::Data, error),
             GenerateError::EmptyPrompt => CliError::new(Exit::Data, error),
         }
     }

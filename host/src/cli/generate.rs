@@ -55,14 +55,15 @@ pub struct GenerateArgs {
     #[command(flatten)]
     end: EndArgs,
     /// Texts to draw from one prompt, with seeds N, N+1, ...
-    #[arg(short, long, value_name = "COUNT", default_value_t = 1, conflicts_with = "prompts_file")]
-    batch: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "prompts_file",
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
     /// Put the prompt into a conversation of this form: auto (the model's own), bitnet, chatml, falcon3,
     /// llama3 or a Jinja file; then only the answer is printed
-    #[arg(long, value_name = "NAME|FILE", help_heading = "Prompt")]
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "ids", help_heading = "Prompt")]
     chat_template: Option<String>,
     /// Instructions before the prompt (also -sys)
-    #[arg(long, value_name = "TEXT", requires = "chat_template", help_heading = "Prompt")]
+    #[arg(long, value_name = "TEXT", requires = "chat_template", conflicts_with = "ids", help_heading = "Prompt")]
     system: Option<String>,
     /// Print only the continuation
     #[arg(long, help_heading = "Output")]
@@ -116,15 +117,23 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     };
     let (ends, banned) = if args.end.ignore_eos { (Vec::new(), ends) } else { (ends, Vec::new()) };
 
+    let control = Control { cancel: Some(signals::flag()), deadline: deadline(args.end.timeout) };
     let mut items = Vec::new();
     for prompt in &prompts {
-        for copy in 0..args.batch.max(1) {
-            let seed = settings.seed.wrapping_add(copy as u64);
-            let settings = SamplerSettings { seed, ..settings.clone() };
-            items.push(item(args, prompt, settings, tokenizer.as_ref(), turns.as_ref())?);
+        match (control.interrupted(), args.end.timeout) {
+            (Some(Finish::Timeout), Some(limit)) => return Err(CliError::timeout(limit)),
+            (Some(_), _) => return Err(CliError::silent(Exit::Interrupted)),
+            (None, _) => {}
+        }
+        let (text, ids) = tokens(args, prompt, tokenizer.as_ref(), turns.as_ref())?;
+        for copy in 0..args.batch {
+            let settings = SamplerSettings { seed: settings.seed.wrapping_add(copy.into()), ..settings.clone() };
+            let before = if turns.is_none() { ids.as_slice() } else { &[] };
+            let reply = Reply::new(tokenizer.as_ref(), before, &args.end.stop);
+            let (prompt_text, prompt) = (text.clone(), ids.clone());
+            items.push(Item { prompt_text, prompt, settings, reply, ids: Vec::new(), finish: Finish::Length });
         }
     }
-    let control = Control { cancel: Some(signals::flag()), deadline: deadline(args.end.timeout) };
     let mut timings = Timings::default();
     let many = items.len() > 1;
     for (number, group) in items.chunks_mut(BATCH).enumerate() {
@@ -148,14 +157,14 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     ended(&items, args)
 }
 
-fn item<'a>(
+/// A prompt's text and tokens.
+fn tokens(
     args: &GenerateArgs,
     prompt: &Prompt,
-    settings: SamplerSettings,
-    tokenizer: Option<&'a Tokenizer>,
+    tokenizer: Option<&Tokenizer>,
     turns: Option<&Turns>,
-) -> Result<Item<'a>, CliError> {
-    let (prompt_text, prompt) = match (prompt, tokenizer) {
+) -> Result<(String, Vec<u32>), CliError> {
+    Ok(match (prompt, tokenizer) {
         (Prompt::Text(text), Some(tokenizer)) => {
             let system = args.system.iter().map(|text| Message::new("system", text));
             let messages: Vec<Message> = system.chain([Message::new("user", text)]).collect();
@@ -168,9 +177,7 @@ fn item<'a>(
             (if known { tokenizer.decode(ids)? } else { String::new() }, ids.clone())
         }
         (Prompt::Ids(ids), None) => (String::new(), ids.clone()),
-    };
-    let reply = Reply::new(tokenizer, &args.end.stop);
-    Ok(Item { prompt_text, prompt, settings, reply, ids: Vec::new(), finish: Finish::Length })
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -292,9 +299,7 @@ fn ended(items: &[Item<'_>], args: &GenerateArgs) -> Result<(), CliError> {
         return Err(CliError::silent(Exit::Interrupted));
     }
     if let (true, Some(limit)) = (items.iter().any(|item| item.finish == Finish::Timeout), args.end.timeout) {
-        let text =
-            format!("--timeout: the text was not finished after {} s; what there was is printed", limit.as_secs_f64());
-        return Err(CliError::new(Exit::Io, text));
+        return Err(CliError::timeout(limit));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod completions;
 mod eval;
 mod exit;
 mod generate;
+mod habits;
 mod inspect;
 mod memory;
 mod model;
@@ -22,8 +23,9 @@ mod scoring;
 mod signals;
 mod turns;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use exit::CliError;
+use exit::{CliError, Exit};
 use serde_json::json;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -81,18 +83,22 @@ pub struct Global {
 
 /// Runs the command line and turns its end into an exit code.
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().map(spelled_out).collect();
+    let arguments: Vec<_> = std::env::args_os().collect();
     let as_json = wants_json(&arguments);
-    let mut command = Cli::command();
-    command = command.after_long_help(exit_codes());
-    let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let result = match parsed {
-        Ok(cli) => dispatch(cli),
-        Err(error) if !error.use_stderr() => {
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => Err(CliError::usage(usage_line(&error))),
+    let result = match habits::translate(arguments) {
+        Ok((arguments, notes)) => match parse(arguments) {
+            Ok(cli) => dispatch(cli, &notes),
+            Err(error) if !error.use_stderr() => {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let _ = error.print();
+                return ExitCode::from(Exit::Usage as u8);
+            }
+            Err(error) => Err(CliError::usage(usage_line(&error))),
+        },
+        Err(error) => Err(error),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     if let Some(message) = &error.message {
@@ -104,9 +110,17 @@ pub fn main() -> ExitCode {
     ExitCode::from(error.exit as u8)
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().after_long_help(exit_codes()).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn dispatch(cli: Cli, notes: &[String]) -> Result<(), CliError> {
     let global = Global { quiet: cli.quiet, no_color: cli.no_color };
     signals::install()?;
+    if !cli.quiet {
+        notes.iter().for_each(|text| output::note(&format!("note: {text}")));
+    }
     match cli.command {
         Command::Generate(args) => generate::run(&args, global),
         Command::Chat(args) => chat::run(&args, global),
@@ -119,18 +133,20 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
     }
 }
 
-/// llama.cpp's `-sys` has more letters than a short option may have here.
-fn spelled_out(argument: OsString) -> OsString {
-    if argument == "-sys" { "--system".into() } else { argument }
-}
-
 /// Whether errors should also be JSON on standard output.
 fn wants_json(arguments: &[OsString]) -> bool {
-    let text: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let options = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    let text: Vec<&str> = options.map(|argument| argument.to_str().unwrap_or("")).collect();
+    // elsewhere -o names a file
+    let is_bench = text.iter().find(|argument| !argument.starts_with('-')) == Some(&"bench");
+    let names: &[&str] = if is_bench { &["--output", "-o"] } else { &["--format"] };
     let format = |value: &str| matches!(value, "json" | "jsonl");
-    text.iter().any(|argument| *argument == "--json" || argument.strip_prefix("--format=").is_some_and(format))
-        || text.windows(2).any(|pair| pair[0] == "--format" && format(pair[1]))
-        || text.contains(&"bench") && text.windows(2).any(|pair| pair[0] == "-o" && format(pair[1]))
+    let attached = |argument: &str, name: &str| {
+        let value = argument.strip_prefix(name).unwrap_or("");
+        format(value.strip_prefix('=').unwrap_or(if name.starts_with("--") { "" } else { value }))
+    };
+    let one = |argument: &str| argument == "--json" || names.iter().any(|name| attached(argument, name));
+    text.iter().any(|argument| one(argument)) || text.windows(2).any(|pair| names.contains(&pair[0]) && format(pair[1]))
 }
 
 /// clap's message in one line.
@@ -146,4 +162,23 @@ fn usage_line(error: &clap::Error) -> String {
 fn exit_codes() -> String {
     let lines: Vec<String> = exit::TABLE.iter().map(|(exit, text)| format!("  {:>3}  {text}", *exit as u8)).collect();
     format!("Exit codes:\n{}", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_before_options_are_parsed() {
+        let wants = |line: &str| wants_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["generate --json", "generate --format jsonl", "generate --format=json", "bench -o json"] {
+            assert!(wants(&format!("host {line}")), "{line}");
+        }
+        for line in ["-q bench -ojsonl", "bench --output json", "bench --output=json", "bench -o=json"] {
+            assert!(wants(&format!("host {line}")), "{line}");
+        }
+        for line in ["generate -- --json", "pack bench -o json", "bench -o md", "generate --format=text", "-q"] {
+            assert!(!wants(&format!("host {line}")), "{line}");
+        }
+    }
 }

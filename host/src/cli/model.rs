@@ -50,9 +50,9 @@ impl Model {
             model.warnings.iter().for_each(|warning| note(&format!("note: {}: {warning}", path.display())));
         }
         let longest = model.config.max_context;
-        if let Some(wanted) = args.ctx_size {
-            if wanted == 0 || wanted > longest {
-                let text = format!("--ctx-size = {wanted}: expected 1 to {longest}, the model's longest sequence");
+        if let Some(wanted) = args.ctx_size.filter(|&wanted| wanted > 0) {
+            if wanted > longest {
+                let text = format!("--ctx-size = {wanted}: expected at most {longest}, the model's longest sequence");
                 return Err(CliError::usage(text));
             }
             model.config.max_context = wanted;

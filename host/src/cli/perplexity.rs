@@ -52,8 +52,8 @@ pub struct PerplexityArgs {
     #[arg(long)]
     per_document: bool,
     /// Only the first N windows or pieces
-    #[arg(long, value_name = "N")]
-    chunks: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    chunks: Option<u32>,
     /// One object
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -125,12 +125,13 @@ fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &s
         found = tokens.len();
         windows = halved_windows(&tokens, context, bos);
     }
-    windows.truncate(args.chunks.unwrap_or(usize::MAX));
+    windows.truncate(args.chunks.map_or(usize::MAX, |chunks| chunks as usize));
     if windows.iter().all(|window| window.first_scored >= window.tokens.len()) {
         let name = args.file.display();
         let text = format!(
             "{name}: {found} tokens, expected at least one window of {context} that leaves tokens to score; \
-             use a longer text, a smaller context (-c, at least 3) or --per-document"
+             use a longer text{}",
+            if args.per_document { "" } else { ", a smaller --ctx-size (-c, at least 3) or --per-document" }
         );
         return Err(CliError::new(Exit::Data, text));
     }

@@ -14,9 +14,11 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// An empty text that ends at any of `stops`. Without a tokenizer the text is the ids.
-    pub fn new(tokenizer: Option<&'a Tokenizer>, stops: &[String]) -> Self {
-        Reply { stream: tokenizer.map(Tokenizer::stream), gate: StopGate::new(stops), text: String::new() }
+    /// An empty text that goes on after the tokens `before` (none if it begins a text of its own, as
+    /// after a chat template) and ends at any of `stops`. Without a tokenizer the text is the ids.
+    pub fn new(tokenizer: Option<&'a Tokenizer>, before: &[u32], stops: &[String]) -> Self {
+        let stream = tokenizer.map(|tokenizer| tokenizer.stream_after(before));
+        Reply { stream, gate: StopGate::new(stops), text: String::new() }
     }
 
     /// Takes a token; returns the text that may be shown now.

@@ -72,7 +72,7 @@ impl SamplerSettings {
 
 /// No token can be chosen: every logit is NaN or minus infinity.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no logit is a number; the model or the machine that computed it is damaged")]
+#[error("no logit is a number: the model's data is damaged or its scales are far too large; get the file again")]
 pub struct NoCandidate;
 
 /// A token and its logit.

@@ -186,7 +186,7 @@ fn shape(
         "relu2" => Activation::Relu2,
         other => return Err(config.unsupported("hidden_act", other, "silu, relu2")),
     };
-    let (rope_theta, rope_scaling) = rope(config)?;
+    let (rope_theta, rope_scaling) = rope(config, model_type, &mut warnings)?;
     let mut eos = config.token_ids("eos_token_id")?;
     if let Some((path, text)) = generation {
         let map = parse_object(path, text)?;
@@ -227,11 +227,19 @@ const THETA: std::ops::RangeInclusive<f64> = 1.0..=1e12;
 const FACTOR: std::ops::RangeInclusive<f64> = 1.0..=1e6;
 
 /// `rope_parameters`, or the older `rope_theta` and `rope_scaling`.
-fn rope(config: &Object) -> Result<(f64, RopeScaling), LoadError> {
+fn rope(config: &Object, model_type: &str, warnings: &mut Vec<String>) -> Result<(f64, RopeScaling), LoadError> {
     let parameters = config.object("rope_parameters", "rope_parameters.")?;
     let theta = match parameters.as_ref().map(|p| p.number("rope_theta", THETA)).transpose()?.flatten() {
         Some(theta) => theta,
-        None => config.need_number("rope_theta", THETA)?,
+        None => match config.number("rope_theta", THETA)? {
+            // what transformers takes for this type
+            None if model_type == "llama" => {
+                warnings.push("rope_theta is missing: using 10000".into());
+                10_000.0
+            }
+            None => config.need_number("rope_theta", THETA)?,
+            Some(theta) => theta,
+        },
     };
     let scaling = match parameters {
         Some(parameters) => Some(parameters),

@@ -89,18 +89,24 @@ pub struct Checkpoint {
     dir: PathBuf,
     files: Vec<MappedFile>,
     tensors: BTreeMap<String, Tensor>,
+    /// Things that are odd but not wrong.
+    pub warnings: Vec<String>,
 }
 
 impl Checkpoint {
     /// Maps the safetensors files of `dir` and checks their headers.
     pub fn open(dir: &Path) -> Result<Self, LoadError> {
-        let mut checkpoint = Checkpoint { dir: dir.into(), files: Vec::new(), tensors: BTreeMap::new() };
+        let mut checkpoint =
+            Checkpoint { dir: dir.into(), files: Vec::new(), tensors: BTreeMap::new(), warnings: Vec::new() };
         let single = dir.join("model.safetensors");
+        let index = dir.join("model.safetensors.index.json");
         if exists(&single)? {
             checkpoint.add(&single)?;
+            if exists(&index)? {
+                checkpoint.warnings.push("model.safetensors.index.json is ignored: using model.safetensors".into());
+            }
             return Ok(checkpoint);
         }
-        let index = dir.join("model.safetensors.index.json");
         if !exists(&index)? {
             return Err(LoadError::MissingFile {
                 path: dir.into(),

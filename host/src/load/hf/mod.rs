@@ -41,6 +41,7 @@ pub fn load(dir: &Path, options: &LoadOptions, progress: &dyn Progress) -> Resul
     let names = Names::new(&config, &checkpoint)?;
     names.check(&config, &checkpoint)?;
     let mut warnings = config.warnings.clone();
+    warnings.extend_from_slice(&checkpoint.warnings);
     let meter = Meter::new(progress, checkpoint.bytes());
     let weights = assemble(&config, &checkpoint, &names, &meter, &mut warnings)?;
     weights.validate().map_err(|source| LoadError::Weights { path: dir.into(), source })?;
