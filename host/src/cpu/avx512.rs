@@ -345,7 +345,7 @@ unsafe fn keys_times<const M: usize>(keys: &[u8], words: &[i32], minus: &[i32], 
 /// The processor has AVX-512 F, BW, VL and VNNI.
 pub unsafe fn value_sums(values: &[u8], weights: Halves<'_>, queries: usize, padded: usize, sums: &mut [i32]) {
     let blocks = values.len() / (4 * padded);
-    assert!(padded % 16 == 0 && sums.len() >= queries * 2 * padded, "room for all sums");
+    assert!(padded.is_multiple_of(16) && sums.len() >= queries * 2 * padded, "room for all sums");
     let needed = (queries - 1) * weights.2 + blocks * 4;
     assert!(weights.0.len() >= needed && weights.1.len() >= needed, "a weight for every value");
     let mut d = 0;

@@ -89,7 +89,7 @@ fn random_bytes(rng: &mut Rng, count: usize, end: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(count + 3);
     while bytes.len() < count {
         let bits = rng.next_u64();
-        bytes.extend((0..4).map(|i| ((bits >> (16 * i) & 0xffff) * u64::from(end) >> 16) as u8));
+        bytes.extend((0..4).map(|i| ((((bits >> (16 * i)) & 0xffff) * u64::from(end)) >> 16) as u8));
     }
     bytes.truncate(count);
     bytes

@@ -93,6 +93,5 @@ fn pack_all(plan: &Plan, pool: &mut Pool) -> Result<Store, EngineError> {
         }
     });
     crate::mmap::drop_pages();
-    drop(shared);
     Ok(store)
 }

@@ -400,7 +400,6 @@ impl CpuEngine {
             // SAFETY: one thread.
             unsafe { writer.token(row, &codes) };
         }
-        drop(writer);
         let mut all = vec![0.0; wanted.len() * table.rows()];
         let out = Shared::new(&mut all);
         let acts = &self.state.head;
@@ -410,12 +409,11 @@ impl CpuEngine {
             // SAFETY: a unit's rows are its own.
             unsafe { head::logits(self.isa, table, rows, acts, &scales, &out) };
         });
-        drop(out);
-        if let [item] = wanted[..] {
-            if results[items[item].step].is_empty() {
-                results[items[item].step] = all;
-                return;
-            }
+        if let [item] = wanted[..]
+            && results[items[item].step].is_empty()
+        {
+            results[items[item].step] = all;
+            return;
         }
         for (&item, logits) in wanted.iter().zip(all.chunks_exact(table.rows())) {
             results[items[item].step].extend_from_slice(logits);

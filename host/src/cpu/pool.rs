@@ -201,10 +201,11 @@ fn work(inner: &Inner, me: &Sleeper, index: usize) {
             inner.panicked.store(true, Ordering::Relaxed);
         }
         let last = inner.state.fetch_sub(1, Ordering::SeqCst) & INSIDE == 1;
-        if last && inner.caller_asleep.swap(false, Ordering::SeqCst) {
-            if let Some(caller) = &*inner.caller.lock().unwrap_or_else(PoisonError::into_inner) {
-                caller.unpark();
-            }
+        if last
+            && inner.caller_asleep.swap(false, Ordering::SeqCst)
+            && let Some(caller) = &*inner.caller.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            caller.unpark();
         }
     }
 }

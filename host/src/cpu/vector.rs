@@ -1,7 +1,7 @@
 //! Element-wise arithmetic of `spec::numerics`, laid out so that the compiler can use vectors.
 //!
 //! The operations are `spec`'s own, in its order, nothing is fused: what is written here in plain Rust
-//! is compiled once for each instruction set ([`versions`]), so every version gives the same bits.
+//! is compiled once for each instruction set (`versions`), so every version gives the same bits.
 
 use super::acts::Line;
 use spec::{
@@ -115,7 +115,7 @@ fn round_small(x: f32) -> i32 {
 fn round_wide(x: f32) -> i32 {
     const END: f32 = 2_147_483_648.0;
     let rounded = x.round_ties_even();
-    let inside = if rounded >= -END && rounded < END { rounded } else { 0.0 };
+    let inside = if (-END..END).contains(&rounded) { rounded } else { 0.0 };
     // SAFETY: a number in [-2^31, 2^31), not NaN.
     let value: i32 = unsafe { inside.to_int_unchecked() };
     let value = if rounded >= END { i32::MAX } else { value };
@@ -290,7 +290,7 @@ fn scores_plain(dots: &mut [i32], key_scales: &[f32], query_scale: f32) -> i32 {
 }
 
 versions!(
-    /// Replaces dot products by scores ([`softmax::fixed16`]) and returns the largest.
+    /// Replaces dot products by scores ([`spec::numerics::softmax::fixed16`]) and returns the largest.
     scores = scores_plain(dots: &mut [i32], key_scales: &[f32], query_scale: f32) -> i32
 );
 
