@@ -54,7 +54,7 @@ def write_model(folder, tensors, config, mode, tokenizer):
     (folder / "model.safetensors").chmod(0o644)  # save_file makes it private
     write_json(folder / "config.json", hugging_face_config(config, mode))
     write_json(folder / "generation_config.json", {
-        "bos_token_id": EOT, "eos_token_id": EOT, "do_sample": True, "temperature": 0.7, "top_k": 40})
+        "bos_token_id": EOT, "eos_token_id": EOT, "do_sample": True, "temperature": 0.5, "top_k": 40})
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT,
         "clean_up_tokenization_spaces": False, "model_max_length": config.max_position_embeddings})

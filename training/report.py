@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True, help="folder with the encoded validation files")
     parser.add_argument("--log", type=Path, required=True, help="RUN/log.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder with its README.md")
-    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--top-k", type=int, default=40)
     parser.add_argument("--new-tokens", type=int, default=300)
     args = parser.parse_args()
