@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer
 
 from model import EOT, generate
-from train import evaluate, load_model
+from train import evaluate, load_model, read_recipe
 
 # (prompt, seed)
 SAMPLES = [("Once upon a time", 1), ("Once upon a time", 2), ("Once upon a time", 3), ("One day, a little fox", 1),
@@ -26,19 +26,25 @@ COLORS = ["#0b6e99", "#c2571a", "#4a7c2c", "#7a4ea3", "#9a1f40", "#6b6b6b", "#b0
 
 
 def read_log(path):
-    """(training points, {validation name: points}, stage beginnings), later records replacing repeated steps."""
-    train, valid, stages = {}, {}, {}
+    """(training points, {validation name: points}), later records replacing repeated steps."""
+    train, valid = {}, {}
     for line in path.read_text().splitlines():
         record = json.loads(line)
         if record.get("event") == "valid":
             for name, loss in record.items():
                 if name not in ("event", "step"):
                     valid.setdefault(name, {})[record["step"]] = loss
-        elif record.get("event") == "stage":
-            stages.setdefault(record["name"], record["step"])
         elif "loss" in record:
             train[record["step"]] = record["loss"]
-    return train, valid, stages
+    return train, valid
+
+
+def stage_beginnings(recipe):
+    beginnings, step = {}, 0
+    for stage in recipe["stages"]:
+        beginnings[stage["name"]] = step
+        step += stage["steps"]
+    return beginnings
 
 
 def draw_svg(train, valid, stages, width=760, height=380):
@@ -97,6 +103,7 @@ def main():
     parser.add_argument("--export", type=Path, required=True, help="folder with bf16/ (export.py)")
     parser.add_argument("--data", type=Path, required=True, help="folder with the encoded validation files")
     parser.add_argument("--log", type=Path, required=True, help="RUN/log.jsonl")
+    parser.add_argument("--recipe", type=Path, default=Path(__file__).resolve().parent / "recipe.json")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder with its README.md")
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--top-k", type=int, default=40)
@@ -129,7 +136,7 @@ def main():
         samples.append(f"**{prompt!r}, seed {seed}** ({len(ids)} tokens, {ended})\n\n> {text}\n")
         print(samples[-1], flush=True)
 
-    (args.out / "loss.svg").write_text(draw_svg(*read_log(args.log)))
+    (args.out / "loss.svg").write_text(draw_svg(*read_log(args.log), stage_beginnings(read_recipe(args.recipe))))
     text = replace_section(card.read_text(), "perplexity", "\n".join(rows))
     card.write_text(replace_section(text, "samples", "\n".join(samples)))
 
