@@ -25,6 +25,9 @@ pub struct CpuArgs {
     /// Instruction sets of our engine, comma-separated; `best` is the one it chooses itself
     #[arg(long, value_delimiter = ',', default_value = "best,avx512-vnni")]
     isas: Vec<String>,
+    /// Prefill lengths, comma-separated
+    #[arg(long, default_value = "64,128,512")]
+    prefills: String,
     /// Measured rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -39,7 +42,6 @@ pub struct CpuArgs {
     save: Option<String>,
 }
 
-const PREFILLS: &str = "64,128,512";
 const DECODE: &str = "64";
 
 /// Something to measure.
@@ -68,7 +70,7 @@ pub fn cpu(args: &CpuArgs) -> Result<()> {
     for round in 0..args.rounds {
         for (index, engine) in engines.iter().enumerate() {
             eprintln!("round {} of {}: {} {}", round + 1, args.rounds, engine.name, engine.shape);
-            let (rates, note) = measure(engine)?;
+            let (rates, note) = measure(engine, &args.prefills)?;
             for (test, rate) in rates {
                 samples[index].entry(test).or_default().push(rate);
             }
@@ -139,12 +141,12 @@ fn engines(args: &CpuArgs) -> Result<Vec<Engine>> {
 type Measured = (Vec<(String, f64)>, Map<String, Value>);
 
 /// Runs every test of one engine once.
-fn measure(engine: &Engine) -> Result<Measured> {
+fn measure(engine: &Engine, prefills: &str) -> Result<Measured> {
     let _neighbour = engine.crowded.then(Neighbour::start).transpose()?;
     let threads = engine.threads.to_string();
     let mut child = Command::new(&engine.line[0])
         .args(&engine.line[1..])
-        .args(["-p", PREFILLS, "-n", DECODE, "-t", &threads, "-r", "1", "-o", "json"])
+        .args(["-p", prefills, "-n", DECODE, "-t", &threads, "-r", "1", "-o", "json"])
         .current_dir(root())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
