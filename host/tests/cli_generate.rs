@@ -169,3 +169,22 @@ fn the_model_may_come_from_the_environment() {
     named.env("TERCET_MODEL", "/nonexistent/model");
     finish(named).fails(66, "/nonexistent/model");
 }
+
+/// SentencePiece drops the space of a text's first word, but not that of a continuation.
+#[test]
+fn a_continuation_keeps_its_first_space() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/gguf/valid-sentencepiece");
+    let run = |arguments: &[&str]| host(&[&["generate", "-m", model, "--json"], arguments].concat()).ok().json();
+    let mut spaces = 0;
+    for seed in 0..20 {
+        let one = run(&["the cat", "-n", "3", "--temp", "5", "-s", &seed.to_string()]);
+        let ids =
+            |key: &str| one[key].as_array().unwrap().iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+        let decoded = |ids: String| run(&["--ids", &ids, "-n", "0"])["prompt"].as_str().unwrap().to_string();
+        let (before, whole) = (decoded(ids("prompt_ids")), decoded(format!("{},{}", ids("prompt_ids"), ids("ids"))));
+        let text = one["text"].as_str().unwrap();
+        assert_eq!(format!("{before}{text}"), whole);
+        spaces += usize::from(text.starts_with(' '));
+    }
+    assert!(spaces > 0, "no continuation began with a space");
+}
