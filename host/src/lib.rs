@@ -12,3 +12,5 @@ pub mod generate;
 pub mod image;
 pub mod load;
 pub mod mmap;
+pub mod posix;
+pub mod replace;

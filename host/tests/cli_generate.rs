@@ -169,3 +169,21 @@ fn the_model_may_come_from_the_environment() {
     named.env("TERCET_MODEL", "/nonexistent/model");
     finish(named).fails(66, "/nonexistent/model");
 }
+
+/// SentencePiece drops the space of a text's first word, but not that of a continuation.
+#[test]
+fn a_continuation_keeps_its_first_space() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/gguf/valid-sentencepiece");
+    let run = |arguments: &[&str]| host(&[&["generate", "-m", model, "--json"], arguments].concat()).ok().json();
+    let decoded = |ids: &[String]| run(&["--ids", &ids.join(","), "-n", "0"])["prompt"].as_str().unwrap().to_string();
+    let options = ["--temp", "100", "--top-k", "0", "--top-p", "1", "--min-p", "0"];
+    let batch = run(&[&["the cat", "-n", "1", "--batch", "500"][..], &options].concat());
+    let texts = batch["results"].as_array().unwrap();
+    let spaced: Vec<_> = texts.iter().filter(|one| one["text"].as_str().unwrap().starts_with(' ')).collect();
+    assert!(!spaced.is_empty(), "no continuation began with a space");
+    for one in spaced {
+        let ids = |key: &str| one[key].as_array().unwrap().iter().map(|id| id.to_string()).collect::<Vec<_>>();
+        let (before, whole) = (decoded(&ids("prompt_ids")), decoded(&[ids("prompt_ids"), ids("ids")].concat()));
+        assert_eq!(format!("{before}{}", one["text"].as_str().unwrap()), whole);
+    }
+}

@@ -126,3 +126,19 @@ fn packing_twice_gives_the_same_bytes_and_the_same_texts() {
         assert!(host(arguments).ok().stdout.contains("ternary weights"), "{arguments:?}");
     }
 }
+
+#[test]
+fn sigterm_leaves_no_temporary_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = || -> Vec<_> { std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect() };
+    let model = path_text(&support::shipped());
+    let mut child = spawn(&["pack", &model, "-o", &path_text(&folder.path().join("out"))]);
+    while names().is_empty() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+    // the signal may come too late to stop anything
+    let (code, names) = (child.wait().unwrap().code(), names());
+    assert!(matches!(code, Some(0 | 130)), "{code:?}");
+    assert_eq!(names.len(), usize::from(code == Some(0)), "{names:?}");
+}

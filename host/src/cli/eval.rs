@@ -68,6 +68,9 @@ pub fn run(args: &EvalArgs, global: Global) -> Result<(), CliError> {
     let vocab = model.config().vocab;
     let mut engine = model.engine(&args.model, args.numerics)?;
     model.release();
+    if args.logits.is_some() {
+        signals::clean_up_on_terminate();
+    }
     let mut file = args.logits.as_deref().map(|path| logits_file(path, tokens.len(), vocab)).transpose()?;
 
     let sequence = engine.new_sequence()?;

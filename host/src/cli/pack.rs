@@ -37,6 +37,7 @@ pub fn run(args: &PackArgs, global: Global) -> Result<(), CliError> {
         progress.set(done, total);
         if signals::check().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
+    signals::clean_up_on_terminate();
     let summary = if let Some(weights) = super::random::weights(&args.model)? {
         write_image(&weights, &ImageExtras::default(), &args.output, &mut told)?
     } else if is_image(&args.model) {
@@ -46,6 +47,7 @@ pub fn run(args: &PackArgs, global: Global) -> Result<(), CliError> {
         let loading = Progress::bytes("loading", global.quiet);
         let model = load_model(&args.model, &LoadOptions::default(), &loading)?;
         drop(loading);
+        signals::check()?;
         if !global.quiet {
             let note = |text: &String| output::note(&format!("note: {}: {text}", args.model.display()));
             model.source.warnings.iter().for_each(note);

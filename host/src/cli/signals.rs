@@ -11,6 +11,7 @@ static PROMPT: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// Installs the handler. Call once.
 pub fn install() -> Result<(), CliError> {
+    host::posix::ignore_file_size_signal();
     let handler = || {
         if CANCEL.swap(true, Ordering::SeqCst) {
             std::process::exit(Exit::Interrupted as i32);
@@ -33,9 +34,19 @@ pub fn take() -> bool {
     CANCEL.swap(false, Ordering::SeqCst)
 }
 
+/// Makes SIGTERM stop a command as Ctrl-C does, for one that calls [`check`] often and has a temporary
+/// file to take away.
+pub fn clean_up_on_terminate() {
+    host::posix::catch_terminate();
+}
+
 /// An end by Ctrl-C, if it was pressed.
 pub fn check() -> Result<(), CliError> {
-    if CANCEL.load(Ordering::SeqCst) { Err(CliError::silent(Exit::Interrupted)) } else { Ok(()) }
+    if CANCEL.load(Ordering::SeqCst) || host::posix::is_terminated() {
+        Err(CliError::silent(Exit::Interrupted))
+    } else {
+        Ok(())
+    }
 }
 
 /// Tells whether the user is being asked for a line, and how.

@@ -1,18 +1,17 @@
-//! Packing: one pass over the weights, into a temporary file beside the target that is renamed once
-//! all of it is on the disk.
+//! Packing: one pass over the weights, into a file that appears only when it is complete.
 
 use super::config_json::config_to_json;
 use super::{ContentError, ImageExtras, ImageIoError, ImageSummary, Origin};
 use crate::load::LoadedModel;
+use crate::replace::{Refused, Replacement};
 use spec::format::image::layout::{CONFIG, MAX_PLANES};
 use spec::format::image::{ImageError, ImageHeader, Section, Source, Tensor, describe};
 use spec::model::ModelWeights;
 use std::borrow::Cow;
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes handed to the system at once.
 const BUFFER: usize = 1 << 20;
@@ -54,49 +53,20 @@ pub(super) fn write_through<W: Write + Seek>(
     let sections = tensors.iter().map(|tensor| tensor.section.clone()).collect();
     let mut header = ImageHeader::place(sections).map_err(|error| ImageIoError::Model(error.into()))?;
     let bytes = header.file_length;
-    let (target, folder) = target(path)?;
     let failed = |action| move |source| ImageIoError::Write { path: path.into(), action, bytes, source };
-    let temporary = tempfile::Builder::new()
-        .prefix(".tercet-pack-")
-        .suffix(".tmp")
-        .permissions(Permissions::from_mode(0o666)) // less the process's umask
-        .tempfile_in(&folder)
-        .map_err(failed("create a temporary file beside it"))?;
-    let file = temporary.as_file().try_clone().map_err(failed("open it twice"))?;
+    let replacement = Replacement::begin(path, ".tercet-pack-").map_err(|refused| match refused {
+        Refused::Target(problem) => ImageIoError::Target { path: path.into(), problem },
+        Refused::System(source) => failed("create a temporary file beside it")(source),
+    })?;
+    let file = replacement.file().map_err(failed("open it twice"))?;
     let mut out = BufWriter::with_capacity(BUFFER, layer(file));
     match stream(&mut out, &mut header, &tensors, progress) {
         Ok(()) => {}
         Err(Stop::Io(source)) => return Err(failed("write")(source)),
         Err(Stop::Cancelled) => return Err(ImageIoError::Cancelled { path: path.into() }),
     }
-    temporary.as_file().sync_all().map_err(failed("bring it to the disk"))?;
-    temporary.persist(&target).map_err(|error| failed("rename the finished file")(error.error))?;
-    // The rename has happened; a folder that cannot be synced (some network file systems) only
-    // means that it may be undone by a power cut.
-    if let Ok(folder) = File::open(&folder) {
-        let _ = folder.sync_all();
-    }
+    replacement.commit().map_err(|(action, source)| failed(action)(source))?;
     Ok(ImageSummary::new(&header))
-}
-
-/// The file to replace, links followed, and its folder.
-fn target(path: &Path) -> Result<(PathBuf, PathBuf), ImageIoError> {
-    let wrong = |problem| ImageIoError::Target { path: path.into(), problem };
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    match fs::metadata(&target) {
-        Ok(metadata) if metadata.is_dir() => return Err(wrong("is a directory")),
-        Ok(metadata) if !metadata.is_file() => return Err(wrong("is a pipe or a device")),
-        _ => {}
-    }
-    if target.file_name().is_none() {
-        return Err(wrong("names no file"));
-    }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).to_path_buf();
-    if !folder.is_dir() {
-        return Err(wrong("its folder does not exist"));
-    }
-    Ok((target, folder))
 }
 
 /// All sections in file order.

@@ -3,6 +3,10 @@
 //! A rendered chat is encoded with [`Tokenizer::encode`](super::Tokenizer::encode) and special tokens
 //! on: some templates write the beginning-of-text token, others leave it to the tokenizer, and
 //! `encode` makes sure that it is there once and not twice.
+//!
+//! Templates come with models, so their length, their steps and their output are limited. The size of
+//! the values in between is not, as the interpreter has no limit for it: a template that doubles a
+//! string again and again can still use up the memory. Do not run templates from people you distrust.
 
 use super::{clock, error::shorten, tokenizer::TokenizerSource};
 use minijinja::{Environment, Error, ErrorKind, Value, context, value::Kwargs};
@@ -51,6 +55,9 @@ pub enum ChatError {
     /// The template is not Jinja.
     #[error("chat template does not parse: {0:#}")]
     Syntax(#[source] Error),
+    /// The template writes more than any context holds.
+    #[error("chat template writes more than {} MiB; use another one with --chat-template", MAX_CHAT_BYTES >> 20)]
+    Endless,
     /// The template failed, or refused the messages.
     #[error("chat template cannot render these messages: {0:#}")]
     Render(#[source] Error),
@@ -72,8 +79,10 @@ fn named(name: &Option<String>) -> String {
 
 /// Longest template.
 pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
-/// Steps after which a template counts as stuck.
-const FUEL: u64 = 10_000_000;
+/// Longest chat as text; every model's context is far shorter.
+pub const MAX_CHAT_BYTES: usize = 64 << 20;
+/// Steps after which a template counts as stuck: thousands of turns need fewer.
+const FUEL: u64 = 2_000_000;
 
 const BUILTIN_NAMES: &str = "bitnet, chatml, falcon3, llama3";
 
@@ -138,7 +147,34 @@ impl ChatTemplate {
             tools => (),
             documents => (),
         };
-        template.render(variables).map_err(ChatError::Render)
+        let mut out = Limited { bytes: Vec::new(), full: false };
+        let rendered = template.render_captured_to(variables, &mut out).map(|_| ());
+        if out.full {
+            return Err(ChatError::Endless);
+        }
+        rendered.map_err(ChatError::Render)?;
+        Ok(String::from_utf8_lossy(&out.bytes).into_owned())
+    }
+}
+
+/// What a template writes, up to [`MAX_CHAT_BYTES`].
+struct Limited {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.full |= bytes.len() > MAX_CHAT_BYTES - self.bytes.len();
+        if self.full {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -270,6 +306,9 @@ mod tests {
         let endless = "{% for a in range(10000) %}{% for b in range(10000) %}{{ b }}{% endfor %}{% endfor %}";
         let error = ChatTemplate::new(endless, "", "").unwrap().render(&chat(), false);
         assert!(matches!(error, Err(ChatError::Render(_))));
+        let doubling = format!("{{% set a = 'x' * 1000000 %}}{}", "{{ a }}".repeat(100));
+        let error = ChatTemplate::new(&doubling, "", "").unwrap().render(&chat(), false).unwrap_err();
+        assert!(matches!(error, ChatError::Endless) && error.exit_code() == 65, "{error}");
         let long = " ".repeat(MAX_TEMPLATE_BYTES + 1);
         assert!(matches!(ChatTemplate::new(&long, "", ""), Err(ChatError::TooLong { .. })));
         let empty = TokenizerSource::new("m/tokenizer.json".into(), Vec::new());

@@ -40,6 +40,21 @@ fn with_tensors(family: Family, change: impl Fn(&mut Vec<RawTensor>)) -> LoadErr
     load(dir.path()).unwrap_err()
 }
 
+#[test]
+fn odd_but_not_wrong_folders_are_told() {
+    let (dir, tiny) = (tempdir().unwrap(), Tiny::new(32, true));
+    let family = Family::TrilmValues(1);
+    write(dir.path(), &tiny, family);
+    let mut json = config(&tiny, family);
+    json.as_object_mut().unwrap().remove("rope_theta");
+    fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+    fs::write(dir.path().join("model.safetensors.index.json"), "{}").unwrap();
+    let model = load(dir.path()).unwrap();
+    assert_eq!(model.weights.config.rope_theta, 10_000.0);
+    let warnings = model.source.warnings.join("; ");
+    assert!(warnings.contains("rope_theta is missing") && warnings.contains("index.json is ignored"), "{warnings}");
+}
+
 const Q: &str = "model.layers.1.self_attn.q_proj.weight";
 
 fn find<'a>(tensors: &'a mut [RawTensor], name: &str) -> &'a mut RawTensor {
