@@ -161,6 +161,6 @@ impl CpuEngine {
     pub fn traffic(&self, context: usize) -> Traffic {
         let c = &self.config;
         let position = c.layers * c.kv_heads * 2 * (self.geometry.padded() + size_of::<f32>());
-        Traffic { weights: self.store.len(), head: c.vocab * (c.hidden + size_of::<f32>()), cache: position * context }
+        Traffic { weights: self.weight_bytes, head: c.vocab * (c.hidden + size_of::<f32>()), cache: position * context }
     }
 }

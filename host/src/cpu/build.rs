@@ -3,6 +3,7 @@
 use super::{
     CpuEngine, Isa,
     engine::{Block, State},
+    head::Table,
     kv::Geometry,
     linear::{Fused, Plan},
     pack,
@@ -12,10 +13,12 @@ use super::{
     vector::Tables,
 };
 use crate::engine::EngineError;
-use spec::model::ModelWeights;
+use spec::{format::table::CodedMatrix, model::ModelWeights};
 
 /// Row blocks that are packed in one go.
 const UNIT_BLOCKS: usize = 8;
+/// Bytes of a table that are copied in one go.
+const COPY_BYTES: usize = 1 << 20;
 
 impl CpuEngine {
     /// Packs a model for the best instruction set of this processor. `threads` counts the caller.
@@ -45,8 +48,21 @@ impl CpuEngine {
                 down: Fused::new(isa, &[&layer.down], &mut plan),
             })
             .collect();
+        let tables: Vec<CodedMatrix> =
+            [Some(&weights.embed), weights.head.as_ref()].into_iter().flatten().map(|table| table.to_coded()).collect();
+        let weight_bytes = plan.bytes;
+        let placed: Vec<Table> = tables
+            .iter()
+            .map(|table| {
+                let placed = Table::new(table, plan.bytes.next_multiple_of(64));
+                plan.bytes = placed.bytes().end;
+                placed
+            })
+            .collect();
         let mut pool = Pool::new(threads);
-        let store = pack_all(&plan, &mut pool)?;
+        let store = pack_all(&plan, &tables, &placed, &mut pool)?;
+        let mut placed = placed.into_iter();
+        let Some(embed) = placed.next() else { unreachable!("a model has an embedding") };
         let config = weights.config.clone();
         let geometry = Geometry { layers: config.layers, heads: config.kv_heads, dim: config.head_dim };
         let threads = pool.threads();
@@ -55,8 +71,9 @@ impl CpuEngine {
             pool,
             store,
             blocks,
-            embed: weights.embed.to_coded(),
-            head: weights.head.as_ref().map(|head| head.to_coded()),
+            weight_bytes,
+            embed,
+            head: placed.next(),
             final_norm: weights.final_norm.clone(),
             tables: Tables::default(),
             rope: None,
@@ -70,7 +87,7 @@ impl CpuEngine {
     }
 }
 
-fn pack_all(plan: &Plan, pool: &mut Pool) -> Result<Store, EngineError> {
+fn pack_all(plan: &Plan, tables: &[CodedMatrix], placed: &[Table], pool: &mut Pool) -> Result<Store, EngineError> {
     let mut store = Store::new(plan.bytes).map_err(|_| EngineError::Memory { what: "weights", bytes: plan.bytes })?;
     let shared = Shared::new(&mut store[..]);
     let units: Vec<(usize, usize)> = plan
@@ -92,6 +109,15 @@ fn pack_all(plan: &Plan, pool: &mut Pool) -> Result<Store, EngineError> {
             crate::mmap::drop_pages(); // of what has been packed: keeps the peak at the packed size
         }
     });
+    for (table, placed) in tables.iter().zip(placed) {
+        let bytes = placed.bytes();
+        pool.run(bytes.len().div_ceil(COPY_BYTES), &|_, unit| {
+            let part = unit * COPY_BYTES..((unit + 1) * COPY_BYTES).min(bytes.len());
+            // SAFETY: a unit's bytes are its own.
+            let out = unsafe { shared.part(bytes.start + part.start..bytes.start + part.end) };
+            out.copy_from_slice(&table.codes()[part]);
+        });
+    }
     crate::mmap::drop_pages();
     Ok(store)
 }

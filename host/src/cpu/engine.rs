@@ -7,7 +7,7 @@
 use super::{
     acts::Acts,
     attention::{self, Query},
-    head,
+    head::{self, Table},
     isa::Isa,
     kv::{Cache, Geometry},
     layout::ROWS,
@@ -20,7 +20,6 @@ use super::{
 };
 use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::{
-    format::table::CodedMatrix,
     model::ModelConfig,
     numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
 };
@@ -79,8 +78,9 @@ pub struct CpuEngine {
     pub(super) pool: Pool,
     pub(super) store: Store,
     pub(super) blocks: Vec<Block>,
-    pub(super) embed: CodedMatrix,
-    pub(super) head: Option<CodedMatrix>,
+    pub(super) weight_bytes: usize,
+    pub(super) embed: Table,
+    pub(super) head: Option<Table>,
     pub(super) final_norm: Vec<f32>,
     pub(super) tables: Tables,
     pub(super) rope: Option<(usize, RopeTable)>,
@@ -190,7 +190,7 @@ impl CpuEngine {
         self.state.x.resize(items.len(), hidden);
         let mut row = vec![0.0; hidden];
         for (index, item) in items.iter().enumerate() {
-            self.embed.read_row(item.token as usize, &mut row);
+            self.embed.read_row(&self.store, item.token as usize, &mut row);
             self.state.x.set_token(index, &row);
         }
         for layer in 0..self.blocks.len() {
@@ -213,7 +213,7 @@ impl CpuEngine {
         }
         let stride = qkv[0].stride();
         let out = qkv.each_mut().map(|tiles| Shared::new(tiles.data_mut()));
-        let units = units(&block.qkv, 0..3, tokens);
+        let units = units(&block.qkv, 0..3, tokens, self.pool.threads());
         let linear = Shared::new(&mut self.linear_scratch);
         let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
         self.pool.run(units.len(), &|thread, unit| {
@@ -331,7 +331,7 @@ impl CpuEngine {
         gated.resize(tokens, self.config.ffn);
         let stride = gated.stride();
         let out = Shared::new(gated.data_mut());
-        let units = units(&block.gate_up, 0..1, tokens);
+        let units = units(&block.gate_up, 0..1, tokens, self.pool.threads());
         let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
         let (isa, store, inputs, tables) = (self.isa, &self.store, &*inputs, &self.tables);
         let activation = self.config.activation;
@@ -363,7 +363,7 @@ impl CpuEngine {
     fn add_rows(&mut self, layer: usize, which: impl Fn(&Block) -> &Fused) {
         let fused = which(&self.blocks[layer]);
         let State { x, inputs, .. } = &mut self.state;
-        let (stride, units) = (x.stride(), units(fused, 0..1, x.tokens()));
+        let (stride, units) = (x.stride(), units(fused, 0..1, x.tokens(), self.pool.threads()));
         let x = Shared::new(x.data_mut());
         let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
         let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
@@ -407,7 +407,7 @@ impl CpuEngine {
             let first = unit * head::UNIT_ROWS;
             let rows = first..(first + head::UNIT_ROWS).min(table.rows());
             // SAFETY: a unit's rows are its own.
-            unsafe { head::logits(self.isa, table, rows, acts, &scales, &out) };
+            unsafe { table.logits(self.isa, &self.store, rows, acts, &scales, &out) };
         });
         if let [item] = wanted[..]
             && results[items[item].step].is_empty()
@@ -422,9 +422,9 @@ impl CpuEngine {
 }
 
 /// Units of work: a layer and some of its row blocks.
-fn units(fused: &Fused, parts: Range<usize>, tokens: usize) -> Vec<(usize, Range<usize>)> {
+fn units(fused: &Fused, parts: Range<usize>, tokens: usize, threads: usize) -> Vec<(usize, Range<usize>)> {
     let part_units = |part| {
-        let (blocks, step) = (fused.blocks(part), fused.unit_blocks(part, tokens));
+        let (blocks, step) = (fused.blocks(part), fused.unit_blocks(part, tokens, threads));
         (0..blocks).step_by(step).map(move |first| (part, first..(first + step).min(blocks)))
     };
     parts.flat_map(part_units).collect()

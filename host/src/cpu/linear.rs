@@ -109,11 +109,13 @@ impl Fused {
         self.parts[part].planes[0].shape.blocks()
     }
 
-    /// Row blocks that make a good unit of work: some 32 KiB of weights for few tokens, two blocks for
-    /// many, always even.
-    pub fn unit_blocks(&self, part: usize, tokens: usize) -> usize {
+    /// Row blocks that make a good unit of work. Few tokens: long streams, but several units for each
+    /// thread. Many tokens: two blocks. Always even.
+    pub fn unit_blocks(&self, part: usize, tokens: usize, threads: usize) -> usize {
         let bytes = self.parts[part].planes[0].shape.block_bytes();
-        ((32 << 10) / bytes / tokens.max(1)).next_multiple_of(2).max(2)
+        let stream = (192 << 10) / bytes / tokens.max(1);
+        let fair = self.blocks(part).div_ceil(4 * threads);
+        stream.min(if threads > 1 { fair } else { usize::MAX }).next_multiple_of(2).max(2)
     }
 
     /// Norms and quantises the tokens of `x`.

@@ -92,6 +92,20 @@ pub fn products(
         }
         return;
     }
+    let mut blocks = blocks;
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Amx) && tokens == 1 && matrix.multipliers.is_empty() {
+        let half = blocks.len() / 2;
+        for block in blocks.start..blocks.start + half {
+            let [first, second] = &mut scratch.sums[..2] else { unreachable!("two sums") };
+            let two = [matrix.block(block), matrix.block(block + half)];
+            // SAFETY: these sets are only offered where the processor has their features.
+            unsafe { super::avx512::pair(two, code, acts, [&mut *first, &mut *second]) };
+            sink(block, std::slice::from_ref(first));
+            sink(block + half, std::slice::from_ref(second));
+        }
+        blocks.start += 2 * half;
+    }
     let sums = &mut scratch.sums[..tokens];
     for block in blocks {
         let bytes = matrix.block(block);
