@@ -56,7 +56,7 @@ def write_model(folder, tensors, config, mode, tokenizer):
     write_json(folder / "generation_config.json", {
         "bos_token_id": EOT, "eos_token_id": EOT, "do_sample": True, "temperature": 0.5, "top_k": 40})
     write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT,
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "add_bos_token": True,
         "clean_up_tokenization_spaces": False, "model_max_length": config.max_position_embeddings})
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
 
