@@ -63,6 +63,9 @@ fn main() {
         println!("prefill {count}: {:.0} tok/cpu-s median, {best_wall:.0} tok/s wall best", rates[2].1);
     }
     for context in [0, 512, 1024] {
+        if mode == "decode1k" && context != 1024 {
+            continue;
+        }
         if mode == "decode0" && context > 0 {
             break;
         }
@@ -73,7 +76,7 @@ fn main() {
         while engine.len(id) < context {
             engine.forward(&[Step { sequence: id, tokens: &tokens, want: Want::Nothing }]).unwrap();
         }
-        let mut rates: Vec<(f64, f64)> = (0..if mode == "decode0" { 40 } else { 12 })
+        let mut rates: Vec<(f64, f64)> = (0..if mode == "decode0" || mode == "decode1k" { 40 } else { 12 })
             .map(|_| {
                 let (_, wall, cpu) = timed(|| {
                     for i in 0..16 {
