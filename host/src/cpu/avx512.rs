@@ -407,7 +407,10 @@ unsafe fn keys_times<const M: usize>(keys: &[u8], words: &[i32], minus: &[i32], 
         for i in 0..vectors {
             // SAFETY: vector `i` of the block, word `m` of its slot, 16 products of query `m`.
             unsafe {
-                let k = _mm512_loadu_si512(block.as_ptr().add(i * VECTOR).cast());
+                let k = block.as_ptr().add(i * VECTOR);
+                _mm_prefetch::<_MM_HINT_T0>(k.wrapping_add(1024).cast());
+                _mm_prefetch::<_MM_HINT_T1>(k.wrapping_add(2048).cast());
+                let k = _mm512_loadu_si512(k.cast());
                 for m in 0..M {
                     let x = _mm512_set1_epi32(*words.as_ptr().add(i * M + m));
                     acc[m] = _mm512_dpbusd_epi32(acc[m], k, x);
@@ -484,7 +487,10 @@ unsafe fn values_times<const M: usize, const WIDE: usize>(
             let block = values.as_ptr().add((b * padded + d) * 4);
             let mut v = [_mm512_setzero_si512(); WIDE];
             for c in 0..WIDE {
-                v[c] = _mm512_loadu_si512(block.add(c * VECTOR).cast());
+                let p = block.add(c * VECTOR);
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(1024).cast());
+                _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(2048).cast());
+                v[c] = _mm512_loadu_si512(p.cast());
             }
             for m in 0..M {
                 let at = m * stride + b * 4;

@@ -13,7 +13,7 @@ use super::{shared::Shared, store::Store};
 use std::io;
 
 /// Positions in a page.
-pub const PAGE: usize = 128;
+pub const PAGE: usize = 256;
 
 /// Sizes that every page of a model shares.
 #[derive(Clone, Copy, Debug)]

@@ -334,17 +334,8 @@ versions!(
 
 #[inline(always)]
 fn largest_plain(x: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 32];
-    let mut chunks = x.chunks_exact(32);
-    for chunk in &mut chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.max(x);
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane = lane.max(x);
-    }
-    top_of(lanes)
+    // numbers that are not negative are ordered as their bits are
+    f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() as i32)) as u32)
 }
 
 versions!(
