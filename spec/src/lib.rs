@@ -1,6 +1,6 @@
 //! The contract between the parts of Tercet, written once.
 //!
-//! * [`format`]: how ternary weights, scales and whole models are laid out in bytes.
+//! * [`mod@format`]: how ternary weights, scales and whole models are laid out in bytes.
 //! * [`numerics`]: the arithmetic of the accelerator, operation by operation.
 //! * [`model`]: the plain reference decoder, in the published (`float`) and the
 //!   accelerator's (`device`) arithmetic. Slow and obvious: everything fast is compared with it.

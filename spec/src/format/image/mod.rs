@@ -4,7 +4,7 @@
 //! * [`header`]: the fixed header, the section table and where sections lie.
 //! * [`section`]: one table entry.
 //! * [`layout`]: which sections a model has, their names and order.
-//! * [`assemble`]: weights out of a file's sections, without copying the codes.
+//! * [`assemble()`]: weights out of a file's sections, without copying the codes.
 //!
 //! Only bytes: files, checksums and JSON are the business of `host::image`.
 
