@@ -12,5 +12,6 @@ pub mod bytes;
 pub mod format;
 pub mod model;
 pub mod numerics;
+pub mod program;
 
 pub use bytes::Bytes;
