@@ -49,12 +49,17 @@ fn tlmm_short() -> Box<dyn Block> {
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
-const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
+/// A planted bug.
+pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
     Mutation { name, block, from, to }
 }
 
-/// All planted bugs.
-pub const MUTATIONS: [Mutation; 14] = [
+/// All planted bugs; blocks keep their own beside their benches.
+pub fn all() -> impl Iterator<Item = &'static Mutation> {
+    [MUTATIONS].into_iter().flatten()
+}
+
+const MUTATIONS: &[Mutation] = &[
     bug("skid: ready stuck high", skid, "in_ready_o = ~spare_valid_q", "in_ready_o = 1'b1"),
     bug("skid: spare skipped", skid, "spare_valid_q ? spare_q : in_data_i", "in_data_i"),
     bug("fifo: one pointer wraps early", fifo, "== 3'd6 ?", "== 3'd5 ?"),

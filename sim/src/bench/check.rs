@@ -115,7 +115,7 @@ fn run(
         }
     };
     let sizes = |i: usize| [Size::Min, Size::Max].get(i).copied().unwrap_or(Size::Any);
-    let mut bench = Bench::new(library, top, name, flow, rng.bits())?;
+    let mut bench = Bench::new(library, top, &block.steady(), name, flow, rng.bits())?;
     bench.reset();
     let packets: Vec<Packet> = (0..PACKETS).map(|i| block.packet(rng, sizes(i), cover)).collect();
     load(&mut bench, &packets);

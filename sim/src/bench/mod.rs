@@ -54,6 +54,10 @@ pub trait Block {
     fn sticky(&self) -> &'static [&'static str] {
         &[]
     }
+    /// Inputs that belong to no stream and keep one value.
+    fn steady(&self) -> Vec<(&'static str, Word)> {
+        Vec::new()
+    }
     /// Cycles between the first input beat taken on a stream and the first output beat of another, if
     /// nothing stalls: `(input, output, cycles)`.
     fn latency(&self) -> Option<(&'static str, &'static str, u64)> {

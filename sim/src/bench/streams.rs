@@ -1,6 +1,6 @@
 //! Drivers and monitors of a model's streams.
 
-use super::{Beat, BenchError, Cover};
+use super::{Beat, BenchError, Cover, Word};
 use crate::SimError;
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
@@ -67,7 +67,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new(library: &Library, top: &Interface, run: &str, flow: Flow, seed: u64) -> Result<Bench, SimError> {
+    pub(crate) fn new(
+        library: &Library,
+        top: &Interface,
+        steady: &[(&str, Word)],
+        run: &str,
+        flow: Flow,
+        seed: u64,
+    ) -> Result<Bench, SimError> {
         let id = |name: &str| library.port(name);
         let mut bench = Bench {
             model: library.start(seed as u32 | 1),
@@ -127,13 +134,17 @@ impl Bench {
         }
         for port in &top.ports {
             let in_stream = sinks.iter().chain(&sources).any(|s| port.name.starts_with(&format!("{s}_")));
-            if port.dir == Dir::In && !in_stream && port.name != "clk_i" && port.name != "rst_i" {
+            let steady = steady.iter().any(|(name, _)| *name == port.name);
+            if port.dir == Dir::In && !in_stream && !steady && port.name != "clk_i" && port.name != "rst_i" {
                 bench.throttles.push(id(&port.name)?);
             }
             if port.name.starts_with("ev_") {
                 let name = port.name.trim_end_matches("_o").to_string();
                 bench.events.push((name, id(&port.name)?));
             }
+        }
+        for (name, value) in steady {
+            bench.model.set_words(id(name)?, value);
         }
         Ok(bench)
     }
