@@ -148,16 +148,16 @@ pub fn lint(top: &str, verilog: &str) -> Result<(), SimError> {
     let tools = toolchain::find()?;
     let dir = scratch(&toolchain::target_dir()?.join("verilated").join(top))?;
     write(dir.join("dut.v"), verilog)?;
-    let mut verilator = Command::new(&tools.verilator);
-    verilator.current_dir(&dir).env("VERILATOR_ROOT", &tools.root).args(["--lint-only", "-Wall", "-Wno-DECLFILENAME"]);
+    let mut verilator = tools.verilator();
+    verilator.current_dir(&dir).args(["--lint-only", "-Wall", "-Wno-DECLFILENAME"]);
     let result = run(verilator.args(["--top-module", top, "dut.v"]), top);
     fs::remove_dir_all(&dir).map_err(|error| SimError::File { path: dir, error })?;
     result
 }
 
 fn verilate(job: &Job, tools: &Toolchain, dir: &Path) -> Result<(), SimError> {
-    let mut verilator = Command::new(&tools.verilator);
-    verilator.current_dir(dir).env("VERILATOR_ROOT", &tools.root).args(["--cc", "-O3", "--x-assign", "unique"]);
+    let mut verilator = tools.verilator();
+    verilator.current_dir(dir).args(["--cc", "-O3", "--x-assign", "unique"]);
     verilator.args(["--x-initial", "unique", "--noassert", "--top-module", job.top, "--Mdir", "obj"]);
     // all modules of a model lie in one file here
     verilator.args(if job.lint { ["-Wall", "-Wno-DECLFILENAME"] } else { ["-Wno-lint", "-Wno-fatal"] });

