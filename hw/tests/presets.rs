@@ -17,6 +17,9 @@ fn violations(text: &str) -> Vec<String> {
 fn built_in_presets_are_legal_and_differ() {
     let hashes: BTreeMap<String, &str> = BUILT_IN.iter().map(|(n, _)| (load(n).unwrap().hash(), *n)).collect();
     assert_eq!(hashes.len(), BUILT_IN.len());
+    for (name, _) in BUILT_IN {
+        load(name).unwrap().shape().validate().unwrap();
+    }
 }
 
 #[test]

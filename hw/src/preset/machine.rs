@@ -5,6 +5,7 @@ use super::{Board, PresetError, Violation};
 use crate::blocks::{tlmm::Tlmm, unpack5::Unpack5};
 use crate::ir::{Design, Interface, IrError};
 use sha2::{Digest, Sha256};
+use spec::program::DeviceShape;
 use std::rc::Rc;
 
 /// Bytes of an UltraRAM and the width of its words.
@@ -98,6 +99,32 @@ impl Machine {
             true => Ok(machine),
             false => Err(PresetError::Rules { preset: name.to_string(), violations }),
         }
+    }
+
+    /// What the compiler must know.
+    pub fn shape(&self) -> DeviceShape {
+        let e = &self.engine;
+        DeviceShape {
+            tables: e.tables as usize,
+            rows: e.rows as usize,
+            tokens: e.tokens as usize,
+            vtokens: self.vector_tokens as usize,
+            ports: self.ports as usize,
+            port_bits: self.port_bits as usize,
+            queries: self.queries as usize,
+            units: self.units as usize,
+            max_cols: e.cols as usize,
+            tile_rows: e.tile_rows as usize,
+            vm_words: self.vector_words() as usize,
+            query_words: self.query_words() as usize,
+            max_context: self.max_context as usize,
+            max_head_dim: self.max_head_dim as usize,
+        }
+    }
+
+    /// Column words of the query memory: queries are at most half as wide as the widest layer.
+    pub fn query_words(&self) -> u64 {
+        (self.engine.cols / 2).div_ceil(self.lanes().into())
     }
 
     /// L: columns of a vector word.
