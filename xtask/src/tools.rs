@@ -17,7 +17,7 @@ pub fn install() -> Result<()> {
 }
 
 /// Installs a Debian package unless one of the programs runs.
-fn debian(package: &str, programs: &[(&str, &[&str])]) -> Result<()> {
+pub fn debian(package: &str, programs: &[(&str, &[&str])]) -> Result<()> {
     if programs.iter().any(|(program, args)| works(program, args)) {
         return Ok(());
     }
