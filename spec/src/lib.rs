@@ -2,6 +2,8 @@
 //!
 //! * [`mod@format`]: how ternary weights, scales and whole models are laid out in bytes.
 //! * [`numerics`]: the arithmetic of the accelerator, operation by operation.
+//! * [`mod@program`]: what the sequencer of the machine is told, and the sizes of a machine.
+//! * [`device`]: the machine itself, plain: carries programs out on a memory of bytes.
 //! * [`model`]: the plain reference decoder, in the published (`float`) and the
 //!   accelerator's (`device`) arithmetic. Slow and obvious: everything fast is compared with it.
 //! * [`program`], [`regs`]: what the host tells the machine.
@@ -12,6 +14,7 @@
 
 pub mod bytes;
 pub mod crc32c;
+pub mod device;
 pub mod format;
 pub mod model;
 pub mod numerics;

@@ -1,0 +1,88 @@
+use super::*;
+use crate::program::{self, wait, write_packets};
+
+fn shape() -> DeviceShape {
+    DeviceShape {
+        tables: 4,
+        rows: 2,
+        tokens: 2,
+        vtokens: 1,
+        ports: 1,
+        port_bits: 32,
+        queries: 2,
+        units: 1,
+        max_cols: 64,
+        tile_rows: 16,
+        vm_words: 32,
+        query_words: 8,
+        max_context: 16,
+        max_head_dim: 16,
+    }
+}
+
+fn descriptor(op: Op, fields: &[(&str, u64)]) -> Descriptor {
+    let mut d = Descriptor::new(op, wait::ALL, 5);
+    for &(name, value) in fields {
+        d.set(name, value).unwrap();
+    }
+    d
+}
+
+/// A memory with a program at line 0 and packets of `bytes` at line 64.
+fn memory(program: &[Descriptor], bytes: &[u8]) -> Vec<u8> {
+    let mut memory: Vec<u8> = program.iter().flat_map(|d| d.to_bytes()).collect();
+    memory.resize(4096, 0);
+    write_packets(bytes, 4, 0, &mut memory);
+    memory
+}
+
+fn run(memory: Vec<u8>) -> Result<PassResult, Fault> {
+    let slot = Slot { valid: true, run: 1, ..Slot::default() };
+    let pass = Pass { program_line: 0, slots: vec![slot], want_logits: 1 };
+    Device::new(shape(), memory).unwrap().run(&pass, &mut |_| ())
+}
+
+#[test]
+fn a_norm_of_zeros_and_a_row_of_logits() {
+    let weights: Vec<u8> = [121; 5].to_vec();
+    let stream = |addr: u64, id: u32, words: u64| {
+        descriptor(Op::Stream, &[("stream", u64::from(id)), ("addr", addr), ("packets", 1), ("words", words)])
+    };
+    let program = [
+        stream(64, program::stream::WEIGHT, 1),
+        descriptor(Op::Quant, &[("words", 6), ("vectors", 1), ("cols", 12), ("seg_cols", 12), ("group_cols", 12)]),
+        descriptor(
+            Op::Linear,
+            &[("words", 1), ("segs", 1), ("planes", 1), ("mode", u64::from(program::epilogue::LOGITS)), ("cols", 2)],
+        ),
+        descriptor(Op::End, &[]),
+    ];
+    let result = run(memory(&program, &weights)).unwrap();
+    assert_eq!(result.best, [Some((0, 0.0)), None]);
+    assert_eq!(result.logits[0], [0.0, 0.0]);
+    let mut damaged = memory(&program, &weights);
+    damaged[4096 + 9] ^= 1;
+    let fault = run(damaged).unwrap_err();
+    assert!(matches!(fault.kind, FaultKind::Checksum { addr: 4096, .. }), "{fault}");
+    assert_eq!((fault.index, fault.op, fault.label), (2, Some(Op::Linear), 5));
+    let fault = run(memory(&program, &[250; 5])).unwrap_err();
+    assert_eq!(fault.to_string(), "descriptor 2 (linear) of layer 5: byte 250 of port 0 is no code of five trits");
+}
+
+#[test]
+fn addresses_operations_and_sizes_are_checked() {
+    let one = |d: Descriptor| run(memory(&[d, descriptor(Op::End, &[])], &[])).unwrap_err().kind;
+    let gather = one(descriptor(Op::Gather, &[("embed", 64), ("embed_beats", 2), ("words", 2)]));
+    assert!(matches!(gather, FaultKind::Address { addr: 4096, .. }));
+    let quant = one(descriptor(Op::Quant, &[("src", 30), ("words", 6), ("vectors", 1)]));
+    assert_eq!(quant, FaultKind::Range { what: "column word", at: 35, limit: 32 });
+    let linear = one(descriptor(Op::Linear, &[("words", 9), ("planes", 1)]));
+    assert_eq!(linear, FaultKind::Range { what: "word of a tile", at: 8, limit: 8 });
+    let mut unknown = descriptor(Op::End, &[]);
+    unknown.words[0] = 77;
+    assert_eq!(one(unknown), FaultKind::Operation(77));
+    let norm = one(descriptor(Op::Quant, &[("norm", 1), ("words", 1), ("vectors", 1)]));
+    assert_eq!(norm, FaultKind::Stream { stream: "norm", problem: "no word left in its run" });
+    let outside = Pass { program_line: 1 << 20, slots: Vec::new(), want_logits: 0 };
+    assert!(Device::new(shape(), Vec::new()).unwrap().run(&outside, &mut |_| ()).is_err());
+}
