@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bytes;
+pub mod crc32c;
 pub mod format;
 pub mod model;
 pub mod numerics;
