@@ -11,10 +11,16 @@
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
+//! | [`regs::Regs`] | registers behind AXI4-Lite |
+//! | [`reset_ctl::ResetCtl`] | soft reset that lets memory ports finish |
+//! | [`sequencer::Sequencer`] | fetches, waits, issues; faults, watchdog |
 
 pub mod fifo;
 pub mod gearbox;
 pub mod psum;
+pub mod regs;
+pub mod reset_ctl;
+pub mod sequencer;
 pub mod skid;
 pub mod table_build;
 pub mod tlmm;

@@ -22,7 +22,7 @@ macro_rules! counters {
 /// Bits of a counter; the rest of its high word is zero. 2^40 cycles are more than an hour.
 pub const COUNTER_BITS: u32 = 40;
 
-/// The counters, in the order of their registers and of the bits of the event input of `tern_regs`.
+/// The counters, in the order of their registers. `tern_regs` has an input `ev_<name>_i` for those that it cannot know.
 pub const COUNTERS: &[Counter] = counters! {
     "CYCLES" "cycles of the pass",
     "ISSUED" "descriptors issued",
