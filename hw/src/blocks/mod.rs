@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`skid::Skid`] | cuts the ready path of a stream |
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
+//! | [`fifo_deep::FifoDeep`] | a queue in Block RAM |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -13,10 +14,12 @@
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
 
 pub mod fifo;
+pub mod fifo_deep;
 pub mod gearbox;
 pub mod psum;
 pub mod skid;
 pub mod table_build;
 pub mod tlmm;
+pub(crate) mod tlmm_control;
 pub mod tlmm_row;
 pub mod unpack5;

@@ -55,7 +55,7 @@ impl Machine {
                 let (tables, rows, tokens) = (tables as u32, rows as u32, tokens as u32);
                 // at most eight passes fill the tables, hidden behind segments of 128 words or more
                 let groups = tables.div_ceil(8);
-                let engine = Tlmm { tables, rows, tokens, groups, cols, tile_rows };
+                let engine = Tlmm { tables, rows, tokens, groups, cols, tile_rows, queue: 0 };
                 let (ports, port_bits, mhz) = (ports as u32, port_bits as u32, mhz as u32);
                 Machine { name: name.to_string(), engine, ports, port_bits, buffer_kib, mhz, board, canonical }
             }
