@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod run;
+mod synth;
 mod tools;
 
 use anyhow::Result;
@@ -26,6 +27,8 @@ enum Verb {
     Tools,
     /// Only format and clippy.
     Lint,
+    /// Area of a preset by Yosys, per module and in total, against the board's capacity.
+    Synth(synth::SynthArgs),
     /// Speed of the CPU backend, beside other engines.
     Bench {
         #[command(subcommand)]
@@ -44,6 +47,7 @@ fn main() -> Result<()> {
         Verb::Test => check::everything(),
         Verb::Tools => tools::install(),
         Verb::Lint => check::lint(),
+        Verb::Synth(args) => synth::synth(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
     }
 }

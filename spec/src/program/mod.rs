@@ -7,8 +7,14 @@
 //! stand in [`FIELDS`]. See docs/architecture/machine.md for what each operation does.
 
 mod fields;
+mod listing;
+mod packet;
+mod shape;
 
 pub use fields::{FIELDS, Field, field, fields_of};
+pub use listing::listing;
+pub use packet::{check_packet, write_packets};
+pub use shape::{DeviceShape, MAX_LANES, ShapeError};
 
 use thiserror::Error;
 
@@ -165,6 +171,17 @@ impl Descriptor {
         Descriptor { words }
     }
 
+    /// A descriptor as it lies in memory.
+    pub fn from_bytes(bytes: &[u8; BYTES]) -> Descriptor {
+        let word = |i: usize| u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]);
+        Descriptor { words: std::array::from_fn(word) }
+    }
+
+    /// The bytes of a descriptor in memory.
+    pub fn to_bytes(&self) -> [u8; BYTES] {
+        std::array::from_fn(|i| self.words[i / 4].to_le_bytes()[i % 4])
+    }
+
     /// The operation, if it exists.
     pub fn op(&self) -> Option<Op> {
         Op::from_code(self.words[0] & 0xff)
@@ -188,6 +205,11 @@ impl Descriptor {
         let op = self.op().unwrap_or(Op::End);
         let f = field(op, name).unwrap_or_else(|| panic!("{} has no field {name}", op.name()));
         (self.words[f.word] >> f.low) & f.mask()
+    }
+
+    /// The value of a field that holds a binary32.
+    pub fn get_f32(&self, name: &str) -> f32 {
+        f32::from_bits(self.get(name))
     }
 
     /// Sets a field of its operation.

@@ -1,0 +1,94 @@
+//! Wiring instances together by the names of their streams.
+
+use crate::ir::{Dir, Expr, Interface, Module, Outputs, uint};
+use std::collections::BTreeMap;
+
+/// An instance whose inputs are nets, so that it can be wired in any order.
+pub struct Placed {
+    role: String,
+    ports: Vec<crate::ir::Port>,
+    inputs: BTreeMap<String, Expr>,
+    outputs: Outputs,
+}
+
+impl Placed {
+    /// Instantiates `of`; every input but clock and reset becomes a net `to_<role>_<port>`.
+    pub fn new(m: &mut Module, role: &str, of: &Interface) -> Placed {
+        let mut inputs = BTreeMap::new();
+        for port in of.ports.iter().filter(|p| p.dir == Dir::In && p.name != "clk_i" && p.name != "rst_i") {
+            let stem = port.name.strip_suffix("_i").unwrap_or(&port.name);
+            inputs.insert(port.name.clone(), m.net(&format!("to_{role}_{stem}"), port.ty));
+        }
+        let given: Vec<(&str, &Expr)> = inputs.iter().map(|(name, e)| (name.as_str(), e)).collect();
+        let outputs = m.instance(role, of, &given);
+        Placed { role: role.to_string(), ports: of.ports.clone(), inputs, outputs }
+    }
+
+    /// The wire at an output port.
+    pub fn out(&self, port: &str) -> Expr {
+        self.outputs.get(port)
+    }
+
+    /// Drives an input port.
+    pub fn set(&self, m: &mut Module, port: &str, value: &Expr) {
+        match self.inputs.get(port) {
+            Some(net) => m.drive(net, value),
+            None => m.drive(&self.outputs.get(&format!("{}: no input {port}", self.role)), value),
+        }
+    }
+
+    /// Names of the ports of a stream, without prefix and direction, `valid` and `ready` left out.
+    fn fields(&self, stream: &str, dir: Dir) -> Vec<String> {
+        let suffix = if dir == Dir::In { "_i" } else { "_o" };
+        let own = |p: &&crate::ir::Port| p.dir == dir;
+        let field = |p: &crate::ir::Port| {
+            let field = p.name.strip_prefix(stream)?.strip_prefix('_')?.strip_suffix(suffix)?;
+            (field != "valid" && field != "ready").then(|| field.to_string())
+        };
+        self.ports.iter().filter(own).filter_map(field).collect()
+    }
+
+    /// Whether the instance has a port of this name.
+    pub fn has(&self, port: &str) -> bool {
+        self.ports.iter().any(|p| p.name == port)
+    }
+}
+
+/// Wires the source `from` of one instance to the sink `to` of another. Every field of the sink must be one of
+/// the source; fields that only the source has are left alone. A source without `ready` must find one always.
+pub fn connect(m: &mut Module, (a, from): (&Placed, &str), (b, to): (&Placed, &str)) {
+    b.set(m, &format!("{to}_valid_i"), &a.out(&format!("{from}_valid_o")));
+    for field in b.fields(to, Dir::In) {
+        b.set(m, &format!("{to}_{field}_i"), &a.out(&format!("{from}_{field}_o")));
+    }
+    let spare: Vec<Expr> = a
+        .fields(from, Dir::Out)
+        .into_iter()
+        .filter(|field| !b.has(&format!("{to}_{field}_i")))
+        .map(|field| a.out(&format!("{from}_{field}_o")))
+        .collect();
+    let ready = format!("{to}_ready_o");
+    match (a.has(&format!("{from}_ready_i")), b.has(&ready)) {
+        (true, true) => a.set(m, &format!("{from}_ready_i"), &b.out(&ready)),
+        (true, false) => a.set(m, &format!("{from}_ready_i"), &crate::ir::lit(1, 1)),
+        (false, true) => m.unused(&format!("{}_{to}_ready", b.role), &[b.out(&ready)]),
+        (false, false) => {}
+    }
+    if !spare.is_empty() {
+        m.unused(&format!("{}_{from}", a.role), &spare);
+    }
+}
+
+/// An input port of the module that goes to the input of the same meaning of an instance.
+pub fn import(m: &mut Module, b: &Placed, port: &str, name: &str) {
+    let ty = b.inputs.get(port).map_or(uint(1), Expr::ty);
+    let e = m.input(name, ty);
+    b.set(m, port, &e);
+}
+
+/// An output port of the module that shows an output of an instance.
+pub fn export(m: &mut Module, a: &Placed, port: &str, name: &str) {
+    let e = a.out(port);
+    let out = m.output(name, e.ty());
+    m.drive(&out, &e);
+}

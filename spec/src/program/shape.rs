@@ -1,0 +1,223 @@
+//! What a compiler must know of a machine: sizes of its units and memories.
+
+use super::PACKET;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Sizes of a machine (docs/architecture/machine.md, "Sizes"). The generator gets it from a preset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceShape {
+    /// T: tables, groups of inputs that the matrix engine works on at once.
+    pub tables: usize,
+    /// Q: rows that the matrix engine works on at once.
+    pub rows: usize,
+    /// P: token slots.
+    pub tokens: usize,
+    /// V: token slots of a vector word; divides P.
+    pub vtokens: usize,
+    /// N: memory ports that read weights; divides T*Q.
+    pub ports: usize,
+    /// B: bits of a port.
+    pub port_bits: usize,
+    /// R: queries resident in an attention unit.
+    pub queries: usize,
+    /// U: attention units.
+    pub units: usize,
+    /// Most columns of an activation vector.
+    pub max_cols: usize,
+    /// Most rows of a tile; a multiple of Q.
+    pub tile_rows: usize,
+    /// Column words of the vector memory.
+    pub vm_words: usize,
+    /// Column words of queries that the query memory holds for every slot.
+    pub query_words: usize,
+    /// Most positions of a sequence.
+    pub max_context: usize,
+    /// Widest head, as it lies in the vector memory.
+    pub max_head_dim: usize,
+}
+
+/// A size that no machine can have.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("machine shape: {key} = {found}: expected {expected}")]
+pub struct ShapeError {
+    /// Field of [`DeviceShape`].
+    pub key: &'static str,
+    /// Its value.
+    pub found: usize,
+    /// The rule it breaks.
+    pub expected: String,
+}
+
+/// Most columns of a vector word.
+pub const MAX_LANES: usize = 64;
+
+impl DeviceShape {
+    /// G: tables built at once.
+    pub fn groups_at_once(&self) -> usize {
+        self.tables.div_ceil(8)
+    }
+
+    /// L: columns of a vector word.
+    pub fn lanes(&self) -> usize {
+        (1 << self.rows.trailing_zeros()).min(MAX_LANES)
+    }
+
+    /// NG: token groups.
+    pub fn groups(&self) -> usize {
+        self.tokens / self.vtokens
+    }
+
+    /// Token groups that a pass on the first `slots` slots works on.
+    pub fn groups_of(&self, slots: usize) -> usize {
+        slots.div_ceil(self.vtokens)
+    }
+
+    /// D: bytes of a port beat.
+    pub fn beat(&self) -> usize {
+        self.port_bits / 8
+    }
+
+    /// C: codes of a weight word that a port carries.
+    pub fn port_codes(&self) -> usize {
+        self.tables * self.rows / self.ports
+    }
+
+    /// Weights that a code stands for.
+    pub fn weights_of_code(sherry: bool) -> usize {
+        if sherry { 4 } else { 3 }
+    }
+
+    /// Columns of a full segment.
+    pub fn segment(&self, sherry: bool) -> usize {
+        self.tables * Self::weights_of_code(sherry)
+    }
+
+    /// Vector words that hold a word of sums (for each token group).
+    pub fn runs(&self) -> usize {
+        self.rows / self.lanes()
+    }
+
+    /// Words of sums of the largest tile.
+    pub fn tile_words(&self) -> usize {
+        self.tile_rows / self.rows
+    }
+
+    /// Bytes of the payload of a packet.
+    pub fn payload(&self) -> usize {
+        PACKET as usize - self.beat()
+    }
+
+    /// Packets that hold `bytes` bytes of a stream.
+    pub fn packets(&self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.payload() as u64)
+    }
+
+    /// Bytes of `words` weight words in the region of one port.
+    pub fn weight_bytes(&self, words: u64, sherry: bool) -> u64 {
+        let codes = words * self.port_codes() as u64;
+        if sherry { (5 * codes).div_ceil(8) } else { (3 * codes).div_ceil(5) }
+    }
+
+    /// Checks every rule that compiler and reference device rely on.
+    pub fn validate(&self) -> Result<(), ShapeError> {
+        let rule = |key, found: usize, ok: bool, expected: String| match ok {
+            true => Ok(()),
+            false => Err(ShapeError { key, found, expected }),
+        };
+        for (key, found, max) in [
+            ("tables", self.tables, 128),
+            ("rows", self.rows, 64),
+            ("tokens", self.tokens, 64),
+            ("vtokens", self.vtokens, 64),
+            ("ports", self.ports, 64),
+            ("queries", self.queries, 1 << 12),
+            ("units", self.units, 1 << 6),
+            ("max_cols", self.max_cols, 1 << 17),
+            ("tile_rows", self.tile_rows, 1 << 17),
+            ("vm_words", self.vm_words, 1 << 16),
+            ("query_words", self.query_words, 1 << 16),
+            ("max_context", self.max_context, 1 << 17),
+            ("max_head_dim", self.max_head_dim, 1 << 12),
+        ] {
+            rule(key, found, (1..=max).contains(&found), format!("1 to {max}"))?;
+        }
+        let (codes, p, q) = (self.tables * self.rows, self.tokens, self.rows);
+        rule("vtokens", self.vtokens, p.is_multiple_of(self.vtokens), format!("a divisor of tokens = {p}"))?;
+        rule("ports", self.ports, codes.is_multiple_of(self.ports), format!("a divisor of tables * rows = {codes}"))?;
+        let widths = [32, 64, 128, 256, 512];
+        rule("port_bits", self.port_bits, widths.contains(&self.port_bits), "32, 64, 128, 256 or 512".into())?;
+        rule("tile_rows", self.tile_rows, self.tile_rows.is_multiple_of(q), format!("a multiple of rows = {q}"))
+    }
+
+    /// All sizes, one a line: equal texts, equal machines.
+    pub fn canonical(&self) -> String {
+        let all = [
+            ("tables", self.tables),
+            ("rows", self.rows),
+            ("tokens", self.tokens),
+            ("vtokens", self.vtokens),
+            ("ports", self.ports),
+            ("port_bits", self.port_bits),
+            ("queries", self.queries),
+            ("units", self.units),
+            ("max_cols", self.max_cols),
+            ("tile_rows", self.tile_rows),
+            ("vm_words", self.vm_words),
+            ("query_words", self.query_words),
+            ("max_context", self.max_context),
+            ("max_head_dim", self.max_head_dim),
+        ];
+        all.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+    }
+
+    /// A short name of these sizes, for files and messages.
+    pub fn hash(&self) -> String {
+        Sha256::digest(self.canonical()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn kv260() -> DeviceShape {
+        DeviceShape {
+            tables: 32,
+            rows: 4,
+            tokens: 8,
+            vtokens: 2,
+            ports: 4,
+            port_bits: 128,
+            queries: 8,
+            units: 2,
+            max_cols: 8192,
+            tile_rows: 4096,
+            vm_words: 4096,
+            query_words: 1024,
+            max_context: 4096,
+            max_head_dim: 128,
+        }
+    }
+
+    #[test]
+    fn derived_sizes() {
+        let s = kv260();
+        s.validate().unwrap();
+        assert_eq!((s.groups_at_once(), s.lanes(), s.groups(), s.beat(), s.port_codes()), (4, 4, 4, 16, 32));
+        assert_eq!((s.segment(false), s.segment(true), s.payload()), (96, 128, 4080));
+        assert_eq!((s.weight_bytes(1, false), s.weight_bytes(5, true)), (20, 100));
+        assert_eq!(DeviceShape { rows: 3, ..kv260() }.lanes(), 1);
+        assert_eq!(DeviceShape { rows: 12, ..kv260() }.runs(), 3);
+    }
+
+    #[test]
+    fn rules_are_checked_and_named() {
+        let error = DeviceShape { vtokens: 3, ..kv260() }.validate().unwrap_err();
+        assert_eq!(error.to_string(), "machine shape: vtokens = 3: expected a divisor of tokens = 8");
+        assert!(DeviceShape { ports: 3, ..kv260() }.validate().is_err());
+        assert!(DeviceShape { port_bits: 48, ..kv260() }.validate().is_err());
+        assert!(DeviceShape { tile_rows: 4095, ..kv260() }.validate().is_err());
+        assert_ne!(kv260().hash(), DeviceShape { units: 1, ..kv260() }.hash());
+    }
+}
