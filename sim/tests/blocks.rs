@@ -70,9 +70,9 @@ fn tlmm_shape(rng: &mut Rng) -> Tlmm {
 #[test]
 fn tlmm_of_chosen_shapes() {
     let mut rng = Rng::announced("tlmm", 16);
-    let smallest = Tlmm { tables: 1, rows: 1, tokens: 1, groups: 1, cols: 3, tile_rows: 1, queue: 0 };
+    let smallest = Tlmm { tables: 1, rows: 1, tokens: 1, groups: 1, cols: 3, tile_rows: 1, queue: 70 };
     let mut cover = Cover::default();
-    let odd = Tlmm { tables: 7, rows: 3, tokens: 5, groups: 3, cols: 105, tile_rows: 117, queue: 70 };
+    let odd = Tlmm { tables: 7, rows: 3, tokens: 5, groups: 3, cols: 105, tile_rows: 117, queue: 0 };
     for engine in [smallest, odd] {
         let case = TlmmCase { engine, words: engine.words(), segments: engine.segments() };
         cover.merge(&must_pass(&format!("{engine:?}"), &mut rng, &case));

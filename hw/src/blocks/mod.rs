@@ -12,10 +12,16 @@
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
+//! | [`act_buffer::ActBuffer`] | codes of activations, packed for the tables |
+//! | [`feeder::Feeder`] | from that buffer to the engine |
+//! | [`matrix::Matrix`] | the matrix unit made of these |
 
+pub mod act_buffer;
+pub mod feeder;
 pub mod fifo;
 pub mod fifo_deep;
 pub mod gearbox;
+pub mod matrix;
 pub mod psum;
 pub mod skid;
 pub mod table_build;
