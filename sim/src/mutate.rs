@@ -39,13 +39,13 @@ fn table_build() -> Box<dyn Block> {
 }
 
 fn tlmm() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 3, rows: 2, tokens: 2, groups: 1, cols: 45, tile_rows: 80 };
+    let engine = Tlmm { tables: 3, rows: 2, tokens: 2, groups: 1, cols: 45, tile_rows: 80, queue: 0 };
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
 /// Segments shorter than the accumulator's loop.
 fn tlmm_short() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 1, rows: 1, tokens: 2, groups: 1, cols: 60, tile_rows: 3 };
+    let engine = Tlmm { tables: 1, rows: 1, tokens: 2, groups: 1, cols: 60, tile_rows: 3, queue: 0 };
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
@@ -71,7 +71,7 @@ const MUTATIONS: &[Mutation] = &[
     bug("tlmm_row: pending one lost", tlmm, "pend_o = l1n0pend_q", "pend_o = 1'b0"),
     bug("psum: first segment not cleared", tlmm, "(first_q2 ?", "(1'b0 ?"),
     bug("tlmm: tables overwritten in use", tlmm, "wire bank_free = ", "wire bank_free = 1'b1 | "),
-    bug("tlmm: tables used before they are built", tlmm, "ready = active_q & tables_ready", "ready = active_q"),
+    bug("tlmm: tables used before they are built", tlmm, "could = active_q & tables_ready", "could = active_q"),
     bug("tlmm: accumulator's loop ignored", tlmm_short, "wire wait_loop = ", "wire wait_loop = 1'b0 & "),
     bug("tlmm: sums without a place", tlmm, "wire no_room = ", "wire no_room = 1'b0 & "),
 ];

@@ -7,6 +7,7 @@
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
 //! | [`pipe::Credit`] | ready/valid around a pipeline that cannot stall |
 //! | [`fp`] | binary32 arithmetic |
+//! | [`fifo_deep::FifoDeep`] | a queue in Block RAM |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -16,11 +17,18 @@
 //! | [`regs::Regs`] | registers behind AXI4-Lite |
 //! | [`reset_ctl::ResetCtl`] | soft reset that lets memory ports finish |
 //! | [`sequencer::Sequencer`] | fetches, waits, issues; faults, watchdog |
+//! | [`act_buffer::ActBuffer`] | codes of activations, packed for the tables |
+//! | [`feeder::Feeder`] | from that buffer to the engine |
+//! | [`matrix::Matrix`] | the matrix unit made of these |
 
+pub mod act_buffer;
+pub mod feeder;
 pub mod fifo;
 pub mod fp;
 pub mod gearbox;
 pub mod pipe;
+pub mod fifo_deep;
+pub mod matrix;
 pub mod psum;
 pub mod regs;
 pub mod reset_ctl;
@@ -28,5 +36,6 @@ pub mod sequencer;
 pub mod skid;
 pub mod table_build;
 pub mod tlmm;
+pub(crate) mod tlmm_control;
 pub mod tlmm_row;
 pub mod unpack5;

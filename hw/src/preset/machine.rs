@@ -77,6 +77,7 @@ impl Machine {
             groups: tables.div_ceil(8),
             cols: number("engine", "max_cols"),
             tile_rows: number("engine", "tile_rows"),
+            queue: number("engine", "sum_queue") as u32,
         };
         let machine = Machine {
             name: name.to_string(),
