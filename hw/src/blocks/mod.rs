@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`skid::Skid`] | cuts the ready path of a stream |
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
+//! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
+//! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -12,9 +14,13 @@
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
 
+pub mod axi_client;
+pub mod axi_read;
 pub mod fifo;
+pub mod fifo_ram;
 pub mod gearbox;
 pub mod psum;
+pub(crate) mod require;
 pub mod skid;
 pub mod table_build;
 pub mod tlmm;
