@@ -148,7 +148,11 @@ impl AxiReadClient {
             &queue_of,
             &[("in_valid_i", &beat_valid), ("in_data_i", &entry), ("out_ready_i", &data.ready)],
         );
-        m.unused("ready", &[queue.get("in_ready_o")]);
+        let mut unused = vec![queue.get("in_ready_o")];
+        if ram {
+            unused.push(queue.get("idle_o"));
+        }
+        m.unused("queue", &unused);
         m.drive(&data.valid, &queue.get("out_valid_o"));
         m.drive(&data.field("data"), &queue.get("out_data_o").low(bits));
         m.drive(&data.field("last"), &queue.get("out_data_o").bit(bits));

@@ -1,7 +1,7 @@
 //! Queue in a clocked memory.
 
 use super::fifo::wrapping_next;
-use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, lit, uint};
+use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use crate::width::{count_width, index_width};
 use std::rc::Rc;
 
@@ -37,11 +37,13 @@ impl FifoRam {
              Latency  {} cycles, one beat per cycle\n\
              Stalls   in_ready_o falls when {depth} beats wait in the memory; no path from out_ready_i to in_ready_o;\n\
              \x20        a stage moves when one behind it is empty or the output is taken\n\
-             Oracle   the same sequence (sim::blocks::fifo_ram)",
+             Idle     idle_o: no beat is inside\n\
+             Oracle   the same sequence (sim::blocks::axi_read)",
             self.latency()
         ));
         let input = m.sink("in", &[("data", uint(width))]);
         let output = m.source("out", &[("data", uint(width))]);
+        let idle = m.output("idle_o", uint(1));
         let index = index_width(depth);
         let (count, one) = (count_width(depth), lit(1, 1));
         let write_q = m.reg_reset("write_q", &lit(0, index));
@@ -76,13 +78,14 @@ impl FifoRam {
         m.write(&memory, &push, &write_q, &input.field("data"));
         let word = m.read(&memory, &read_q);
         let mut value = word;
-        let mut comes = some_q;
+        let (mut comes, some) = (some_q.clone(), some_q);
         for s in 0..stages as usize {
             let data_q = m.reg(&format!("data{s}_q"), uint(width));
             m.next_when(&valid[s], &moves[s], &comes);
             m.next_when(&data_q, &moves[s], &value);
             (value, comes) = (data_q, valid[s].clone());
         }
+        m.drive(&idle, &!(some | cat(&valid).any()));
         m.drive(&output.valid, &comes);
         m.drive(&output.field("data"), &value);
         design.add(m)

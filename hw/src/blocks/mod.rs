@@ -7,6 +7,9 @@
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
 //! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
 //! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
+//! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
+//! | [`stream_read::StreamRead`] | a linear stream as words |
+//! | [`weights::Weights`] | weights of all ports, and their buffer |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -15,14 +18,20 @@
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
 
 pub mod axi_client;
+pub mod axi_ports;
 pub mod axi_read;
+pub mod crc32c;
 pub mod fifo;
 pub mod fifo_ram;
 pub mod gearbox;
+pub mod packets;
 pub mod psum;
 pub(crate) mod require;
 pub mod skid;
+pub mod stream_read;
 pub mod table_build;
 pub mod tlmm;
 pub mod tlmm_row;
 pub mod unpack5;
+pub mod weight_port;
+pub mod weights;
