@@ -103,11 +103,8 @@ impl PacketRead {
         m.comment("The sum of the payload meets the one of the packet two cycles later.");
         let payload = &moves & !&sum_beat;
         let first = beat_q.eq(&lit(0, beat));
-        let crc = m.instance(
-            "crc",
-            &crc_of,
-            &[("valid_i", &payload), ("first_i", &first), ("data_i", &data.field("data"))],
-        );
+        let crc =
+            m.instance("crc", &crc_of, &[("valid_i", &payload), ("first_i", &first), ("data_i", &data.field("data"))]);
         let check_q = m.reg_reset("check_q", &lit(0, 1));
         let expected_q = m.reg("expected_q", uint(32));
         let check_line_q = m.reg("check_line_q", uint(32));

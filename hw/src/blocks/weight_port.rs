@@ -25,8 +25,7 @@ impl WeightPort {
         let (bits, word) = (8 * bytes, 5 * codes);
         let element = gcd(bits, word);
         let dense_of = Unpack5 { bytes, codes }.build(design)?;
-        let gear_of =
-            Gearbox { element, inputs: bits / element, outputs: word / element, fill: 0 }.build(design)?;
+        let gear_of = Gearbox { element, inputs: bits / element, outputs: word / element, fill: 0 }.build(design)?;
         let skid_of = Skid { width: word }.build(design)?;
         let mut m = Module::new(format!("tern_weight_port_b{bytes}_c{codes}"));
         m.header(&format!(
