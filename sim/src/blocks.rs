@@ -2,6 +2,8 @@
 
 pub mod fp;
 pub mod matrix;
+pub mod axi_read;
+pub mod stream;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

@@ -8,6 +8,11 @@
 //! | [`pipe::Credit`] | ready/valid around a pipeline that cannot stall |
 //! | [`fp`] | binary32 arithmetic |
 //! | [`fifo_deep::FifoDeep`] | a queue in Block RAM |
+//! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
+//! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
+//! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
+//! | [`stream_read::StreamRead`] | a linear stream as words |
+//! | [`weights::Weights`] | weights of all ports, and their buffer |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -33,9 +38,19 @@ pub mod psum;
 pub mod regs;
 pub mod reset_ctl;
 pub mod sequencer;
+pub mod axi_client;
+pub mod axi_ports;
+pub mod axi_read;
+pub mod crc32c;
+pub mod fifo_ram;
+pub mod packets;
+pub(crate) mod require;
 pub mod skid;
+pub mod stream_read;
 pub mod table_build;
 pub mod tlmm;
 pub(crate) mod tlmm_control;
 pub mod tlmm_row;
 pub mod unpack5;
+pub mod weight_port;
+pub mod weights;

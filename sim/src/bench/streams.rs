@@ -2,10 +2,13 @@
 
 use super::{Beat, BenchError, Cover, Word};
 use crate::SimError;
+use crate::axi::{Memory, Timing};
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use hw::ir::{Dir, Interface};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 struct Driver {
     name: String,
@@ -60,6 +63,7 @@ pub struct Bench {
     /// Inputs that belong to no stream: high, or random while sinks stall.
     throttles: Vec<PortId>,
     events: Vec<(String, PortId)>,
+    memory: Option<Rc<RefCell<Memory>>>,
     reset: Option<PortId>,
     flow: Flow,
     rng: Rng,
@@ -84,6 +88,7 @@ impl Bench {
             monitors: Vec::new(),
             throttles: Vec::new(),
             events: Vec::new(),
+            memory: None,
             reset: id("rst_i").ok(),
             flow,
             rng: Rng::new(seed),
@@ -149,6 +154,28 @@ impl Bench {
         Ok(bench)
     }
 
+    /// Puts a memory behind the AXI4 ports with these prefixes.
+    pub(crate) fn attach(
+        &mut self,
+        library: &Library,
+        memory: Rc<RefCell<Memory>>,
+        prefixes: &[String],
+    ) -> Result<(), SimError> {
+        let mut behind = memory.borrow_mut();
+        behind.detach();
+        *behind.timing_mut() = if self.flow.gaps { Timing::harsh() } else { Timing::ideal() };
+        for prefix in prefixes {
+            behind.attach(library, prefix)?;
+            let names =
+                ["arready", "rid", "rdata", "rresp", "rlast", "rvalid", "awready", "wready", "bid", "bresp", "bvalid"];
+            let own: Vec<PortId> = names.iter().filter_map(|n| library.port(&format!("{prefix}_{n}_i")).ok()).collect();
+            self.throttles.retain(|port| !own.contains(port));
+        }
+        drop(behind);
+        self.memory = Some(memory);
+        Ok(())
+    }
+
     /// Adds beats to an input stream.
     pub fn send(&mut self, stream: &str, beats: &[Beat]) {
         if let Some(driver) = self.drivers.iter_mut().find(|d| d.name == stream) {
@@ -181,6 +208,9 @@ impl Bench {
             }
             self.model.set(reset, 0);
         }
+        if let Some(memory) = &self.memory {
+            memory.borrow_mut().reset();
+        }
         self.model.eval();
     }
 
@@ -207,6 +237,11 @@ impl Bench {
                 let stall = stalls && rests(&mut self.rng, &mut monitor.stall_left);
                 self.model.set(ready, u64::from(!stall));
             }
+        }
+        if let Some(memory) = &self.memory {
+            let (block, run) = (&self.block, &self.run);
+            let wrong = |error| BenchError::Axi { block: block.clone(), run: run.clone(), error };
+            memory.borrow_mut().step(&mut self.model).map_err(wrong)?;
         }
         self.model.eval();
         let mut moved = false;
