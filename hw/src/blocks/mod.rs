@@ -11,6 +11,7 @@
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
+//! | [`vmem::Vmem`] | the vectors of all tokens |
 
 pub mod fifo;
 pub mod gearbox;
@@ -20,3 +21,4 @@ pub mod table_build;
 pub mod tlmm;
 pub mod tlmm_row;
 pub mod unpack5;
+pub mod vmem;
