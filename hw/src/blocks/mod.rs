@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`skid::Skid`] | cuts the ready path of a stream |
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
+//! | [`pipe::Credit`] | ready/valid around a pipeline that cannot stall |
+//! | [`fp`] | binary32 arithmetic |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -14,7 +16,9 @@
 //! | [`vmem::Vmem`] | the vectors of all tokens |
 
 pub mod fifo;
+pub mod fp;
 pub mod gearbox;
+pub mod pipe;
 pub mod psum;
 pub mod skid;
 pub mod table_build;
