@@ -109,7 +109,7 @@ pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<C
             if (model.get(r.rsp_valid) == 1) != due {
                 return fail(name, format!("answer, expected {due}"));
             }
-            if let (true, Some((_, word))) = (due, r.due.pop_front()) {
+            if let Some((_, word)) = r.due.pop_front_if(|_| due) {
                 let found = model.words(r.rsp_data);
                 let equal = word.iter().zip(&found).all(|(w, f)| w.is_none_or(|w| w == *f));
                 cover.count("answer", word.iter().all(Option::is_some));
