@@ -25,6 +25,7 @@
 //! | [`act_buffer::ActBuffer`] | codes of activations, packed for the tables |
 //! | [`feeder::Feeder`] | from that buffer to the engine |
 //! | [`matrix::Matrix`] | the matrix unit made of these |
+//! | [`vmem::Vmem`] | the vectors of all tokens |
 
 pub mod act_buffer;
 pub mod feeder;
@@ -54,3 +55,4 @@ pub mod tlmm_row;
 pub mod unpack5;
 pub mod weight_port;
 pub mod weights;
+pub mod vmem;
