@@ -17,6 +17,8 @@ pub struct Vmem {
     pub words: u64,
     /// What it is made of: block or UltraRAM.
     pub style: RamStyle,
+    /// Whether outputs `tap_*` show the writes.
+    pub tap: bool,
 }
 
 /// Writers, the first one first.
@@ -116,6 +118,13 @@ impl Vmem {
             let out_q = m.reg(&format!("out{v}_q"), uint(slot));
             m.next_when(&out_q, &out, &word_q);
             answer.push(out_q);
+        }
+        if self.tap {
+            for (name, value) in [("valid", &wr_valid_q), ("addr", &wr_addr_q), ("mask", &wr_mask_q), ("data", &wr_data_q)]
+            {
+                let out = m.output(&format!("tap_{name}_o"), value.ty());
+                m.drive(&out, value);
+            }
         }
         let answer = cat(answer.iter().rev());
         for (name, stages) in READERS.iter().zip(&stages) {

@@ -3,10 +3,10 @@
 use super::keys::{self, KEYS, Value};
 use super::{Board, PresetError, Violation};
 use crate::blocks::{tlmm::Tlmm, unpack5::Unpack5};
-use crate::ir::{Design, Interface, IrError};
+use crate::ir::RamStyle;
 use sha2::{Digest, Sha256};
 use spec::program::DeviceShape;
-use std::rc::Rc;
+use spec::regs::{Capabilities, Identity};
 
 /// Bytes of an UltraRAM and the width of its words.
 const URAM_BITS: u64 = 72;
@@ -123,6 +123,34 @@ impl Machine {
         }
     }
 
+    /// What the machine's registers say of it.
+    pub fn identity(&self) -> Identity {
+        let e = &self.engine;
+        let caps = Capabilities {
+            tables: e.tables,
+            rows: e.rows,
+            slots: e.tokens,
+            lanes: self.vector_tokens,
+            columns: self.lanes(),
+            ports: self.ports,
+            port_bits: self.port_bits,
+            queries: self.queries,
+            units: self.units,
+            max_cols: e.cols as u32,
+            tile_rows: e.tile_rows as u32,
+            vm_words: self.vector_words() as u32,
+            max_context: self.max_context as u32,
+            mhz: self.mhz,
+        };
+        let config_hash = self.digest().as_ref().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
+        Identity { config_hash, build_id: 0, caps }
+    }
+
+    /// What the vector memory is made of.
+    pub fn vector_style(&self) -> RamStyle {
+        if self.vector_words() * u64::from(self.token_groups()) < 2048 { RamStyle::Block } else { RamStyle::Ultra }
+    }
+
     /// Column words of the query memory: queries are at most half as wide as the widest layer.
     pub fn query_words(&self) -> u64 {
         (self.engine.cols / 2).div_ceil(self.lanes().into())
@@ -236,14 +264,12 @@ impl Machine {
         &self.canonical
     }
 
-    /// The configuration hash: choices and generator version.
-    pub fn hash(&self) -> String {
-        let text = format!("tercet {}\n{}", env!("CARGO_PKG_VERSION"), self.canonical);
-        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    fn digest(&self) -> impl AsRef<[u8]> + use<> {
+        Sha256::digest(format!("tercet {}\n{}", env!("CARGO_PKG_VERSION"), self.canonical))
     }
 
-    /// Builds the blocks of the compute core; returns the tops.
-    pub fn build(&self, design: &mut Design) -> Result<Vec<Rc<Interface>>, IrError> {
-        Ok(vec![self.unpacker().build(design)?, self.engine.build(design)?])
+    /// The configuration hash: choices and generator version.
+    pub fn hash(&self) -> String {
+        self.digest().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }

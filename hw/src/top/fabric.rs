@@ -1,6 +1,6 @@
 //! Wiring instances together by the names of their streams.
 
-use crate::ir::{Dir, Expr, Interface, Module, Outputs, uint};
+use crate::ir::{Dir, Expr, Interface, Module, Outputs};
 use std::collections::BTreeMap;
 
 /// An instance whose inputs are nets, so that it can be wired in any order.
@@ -12,14 +12,17 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Instantiates `of`; every input but clock and reset becomes a net `to_<role>_<port>`.
-    pub fn new(m: &mut Module, role: &str, of: &Interface) -> Placed {
+    /// Instantiates `of` under a reset; every other input but the clock becomes a net `to_<role>_<port>`.
+    pub fn new(m: &mut Module, role: &str, of: &Interface, rst: &Expr) -> Placed {
         let mut inputs = BTreeMap::new();
         for port in of.ports.iter().filter(|p| p.dir == Dir::In && p.name != "clk_i" && p.name != "rst_i") {
             let stem = port.name.strip_suffix("_i").unwrap_or(&port.name);
             inputs.insert(port.name.clone(), m.net(&format!("to_{role}_{stem}"), port.ty));
         }
-        let given: Vec<(&str, &Expr)> = inputs.iter().map(|(name, e)| (name.as_str(), e)).collect();
+        let mut given: Vec<(&str, &Expr)> = inputs.iter().map(|(name, e)| (name.as_str(), e)).collect();
+        if of.ports.iter().any(|p| p.name == "rst_i") {
+            given.push(("rst_i", rst));
+        }
         let outputs = m.instance(role, of, &given);
         Placed { role: role.to_string(), ports: of.ports.clone(), inputs, outputs }
     }
@@ -27,6 +30,11 @@ impl Placed {
     /// The wire at an output port.
     pub fn out(&self, port: &str) -> Expr {
         self.outputs.get(port)
+    }
+
+    /// The net at an input port.
+    pub fn input(&self, port: &str) -> Expr {
+        self.inputs.get(port).cloned().unwrap_or_else(|| self.outputs.get(port))
     }
 
     /// Drives an input port.
@@ -79,16 +87,20 @@ pub fn connect(m: &mut Module, (a, from): (&Placed, &str), (b, to): (&Placed, &s
     }
 }
 
-/// An input port of the module that goes to the input of the same meaning of an instance.
-pub fn import(m: &mut Module, b: &Placed, port: &str, name: &str) {
-    let ty = b.inputs.get(port).map_or(uint(1), Expr::ty);
-    let e = m.input(name, ty);
-    b.set(m, port, &e);
-}
-
-/// An output port of the module that shows an output of an instance.
-pub fn export(m: &mut Module, a: &Placed, port: &str, name: &str) {
-    let e = a.out(port);
-    let out = m.output(name, e.ty());
-    m.drive(&out, &e);
+/// Makes ports of the module of all ports of an instance that begin with `prefix`, under names that begin with
+/// `name` instead.
+pub fn expose(m: &mut Module, a: &Placed, prefix: &str, name: &str) {
+    for port in a.ports.iter().filter(|p| p.name.starts_with(prefix)) {
+        let name = format!("{name}{}", &port.name[prefix.len()..]);
+        match port.dir {
+            Dir::In => {
+                let e = m.input(&name, port.ty);
+                a.set(m, &port.name, &e);
+            }
+            Dir::Out => {
+                let out = m.output(&name, port.ty);
+                m.drive(&out, &a.out(&port.name));
+            }
+        }
+    }
 }
