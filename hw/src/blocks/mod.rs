@@ -13,6 +13,7 @@
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
+//! | [`quantize::Quantize`] | norm, maximum, codes, scales |
 //! | [`vmem::Vmem`] | the vectors of all tokens |
 
 pub mod fifo;
@@ -20,6 +21,7 @@ pub mod fp;
 pub mod gearbox;
 pub mod pipe;
 pub mod psum;
+pub mod quantize;
 pub mod skid;
 pub mod table_build;
 pub mod tlmm;
