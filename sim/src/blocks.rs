@@ -1,5 +1,6 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod fp;
 pub mod vmem;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
