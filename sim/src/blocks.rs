@@ -1,6 +1,7 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
 pub mod fp;
+pub mod quantize;
 pub mod vmem;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};

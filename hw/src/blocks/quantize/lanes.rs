@@ -151,7 +151,7 @@ impl Quantize {
         ];
         let scalar = m.instance("scalar", &scalar_of, &inputs);
         // the inverse is read a cycle before the word that it multiplies leaves the first product
-        let step = m.wire("emit_over", &(&before & &(early.bit(top) & early.bit(top - 1))));
+        let step = m.wire("inverse_step", &(&before & &(early.bit(top) & early.bit(top - 1))));
         let at = ring(m, "inverse_ring_q", &command.clear, &step);
         m.drive(&inverse_ring, &at);
         m.next(&inverse_q, &scalar.get("inverse_o"));
