@@ -4,6 +4,7 @@ pub mod fp;
 pub mod matrix;
 pub mod axi_read;
 pub mod stream;
+pub mod quantize;
 pub mod vmem;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};

@@ -1,7 +1,10 @@
 //! Vector memory and quantiser against their oracles.
 
+use hw::blocks::quantize::Quantize;
 use hw::blocks::vmem::Vmem;
 use hw::ir::RamStyle;
+use sim::bench::check;
+use sim::blocks::quantize::QuantizeCase;
 use sim::blocks::vmem;
 use sim::rng::Rng;
 
@@ -38,4 +41,41 @@ fn bugs_planted_in_the_vector_memory_are_noticed() {
         let caught = vmem::check(&shape, &mut Rng::new(5), Some((from, to)));
         assert!(matches!(caught, Err(sim::SimError::Bench(sim::bench::BenchError::Value { .. }))), "{from}: {caught:?}");
     }
+}
+
+fn case(lanes: u32, vtokens: u32, groups: u32, words: u64, vectors: u64) -> QuantizeCase {
+    let (max_cols, vm_words) = (words * u64::from(lanes), words * vectors + 3);
+    let quantize = Quantize { lanes, vtokens, groups, max_cols, vm_words, style: RamStyle::Ultra };
+    QuantizeCase { quantize, words, vectors }
+}
+
+fn quantizer(case: &QuantizeCase, rng: &mut Rng) {
+    match check(case, rng) {
+        Ok(cover) => println!("{:?}: {cover}", case.quantize),
+        Err(error) => panic!("{:?}: {error}", case.quantize),
+    }
+}
+
+#[test]
+fn quantiser_of_the_small_board() {
+    quantizer(&case(4, 2, 4, 40, 3), &mut Rng::announced("quantize", 32));
+}
+
+#[test]
+fn quantiser_of_one_lane() {
+    quantizer(&case(1, 1, 5, 80, 2), &mut Rng::announced("quantize", 33));
+}
+
+#[test]
+fn quantiser_of_many_lanes() {
+    let mut rng = Rng::announced("quantize", 34);
+    let lanes = rng.pick(&[16, 32, 64]);
+    quantizer(&case(lanes, 1, 1, 9, 3), &mut rng);
+}
+
+#[test]
+fn quantiser_of_a_random_shape() {
+    let mut rng = Rng::announced("quantize", 35);
+    let (vtokens, groups) = (rng.within(1, 3) as u32, rng.within(1, 3) as u32);
+    quantizer(&case(rng.pick(&[1, 2, 8]), vtokens, groups, rng.within(1, 50), rng.within(1, 5)), &mut rng);
 }

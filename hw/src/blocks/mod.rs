@@ -25,6 +25,7 @@
 //! | [`act_buffer::ActBuffer`] | codes of activations, packed for the tables |
 //! | [`feeder::Feeder`] | from that buffer to the engine |
 //! | [`matrix::Matrix`] | the matrix unit made of these |
+//! | [`quantize::Quantize`] | norm, maximum, codes, scales |
 //! | [`vmem::Vmem`] | the vectors of all tokens |
 
 pub mod act_buffer;
@@ -46,6 +47,7 @@ pub mod crc32c;
 pub mod fifo_ram;
 pub mod packets;
 pub(crate) mod require;
+pub mod quantize;
 pub mod skid;
 pub mod stream_read;
 pub mod table_build;
