@@ -1,5 +1,8 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod fp;
+pub mod gather;
+pub mod kv_write;
 pub mod matrix;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};

@@ -6,6 +6,8 @@
 //! | [`skid::Skid`] | cuts the ready path of a stream |
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
 //! | [`fifo_deep::FifoDeep`] | a queue in Block RAM |
+//! | [`pipe::Credit`] | ready/valid around a pipeline that cannot stall |
+//! | [`fp`] | binary32 arithmetic |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -15,13 +17,19 @@
 //! | [`act_buffer::ActBuffer`] | codes of activations, packed for the tables |
 //! | [`feeder::Feeder`] | from that buffer to the engine |
 //! | [`matrix::Matrix`] | the matrix unit made of these |
+//! | [`kv_write::KvWrite`] | keys and values to the cache |
+//! | [`gather::Gather`] | embedding rows and rotary factors |
 
 pub mod act_buffer;
 pub mod feeder;
 pub mod fifo;
 pub mod fifo_deep;
+pub mod fp;
+pub mod gather;
 pub mod gearbox;
+pub mod kv_write;
 pub mod matrix;
+pub mod pipe;
 pub mod psum;
 pub mod skid;
 pub mod table_build;
