@@ -6,6 +6,8 @@ pub mod axi_read;
 pub mod stream;
 pub mod quantize;
 pub mod vmem;
+pub mod gather;
+pub mod kv_write;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

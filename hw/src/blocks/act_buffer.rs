@@ -164,8 +164,11 @@ impl ActBuffer {
 
         let code_take = m.net("code_take", uint(1));
         let beat = cat([&code.field("last"), &code.field("data")]);
-        let queued =
-            m.instance("queue", &queue_of, &[("in_valid_i", &code.valid), ("in_data_i", &beat), ("out_ready_i", &code_take)]);
+        let queued = m.instance(
+            "queue",
+            &queue_of,
+            &[("in_valid_i", &code.valid), ("in_data_i", &beat), ("out_ready_i", &code_take)],
+        );
         m.drive(&code.ready, &queued.get("in_ready_o"));
         let window = self.window(&mut m, &queued, &code_take, &take);
         let table = m.wire("table_taken", &(&pack_q & &window.ready));
@@ -197,9 +200,7 @@ impl ActBuffer {
         m.next_when(&pass_q, &word_ends, &next_pass);
         let lane = 8 * GROUP * v;
         let first = slot_q.eq(&lit(0, slot_bits));
-        let bytes = |slot: u32| {
-            (0..GROUP).rev().map(move |k| (k, slot)).collect::<Vec<_>>()
-        };
+        let bytes = |slot: u32| (0..GROUP).rev().map(move |k| (k, slot)).collect::<Vec<_>>();
         let counts: Vec<Expr> = (0..GROUP).map(|k| take.gt(&lit(k.into(), 3))).collect();
         let masked: Vec<Expr> = (0..v)
             .rev()

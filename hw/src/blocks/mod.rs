@@ -27,6 +27,8 @@
 //! | [`matrix::Matrix`] | the matrix unit made of these |
 //! | [`quantize::Quantize`] | norm, maximum, codes, scales |
 //! | [`vmem::Vmem`] | the vectors of all tokens |
+//! | [`kv_write::KvWrite`] | keys and values to the cache |
+//! | [`gather::Gather`] | embedding rows and rotary factors |
 
 pub mod act_buffer;
 pub mod feeder;
@@ -36,6 +38,8 @@ pub mod gearbox;
 pub mod pipe;
 pub mod fifo_deep;
 pub mod matrix;
+pub mod gather;
+pub mod kv_write;
 pub mod psum;
 pub mod regs;
 pub mod reset_ctl;

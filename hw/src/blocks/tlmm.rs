@@ -198,7 +198,8 @@ impl Tlmm {
             &[("in_valid_i", &mul.valid), ("in_data_i", &mul.field("data")), ("out_ready_i", &mul_take)],
         );
         m.drive(&mul.ready, &mul_queue.get("in_ready_o"));
-        let gates = Gates { tables: &ready_tables, room: &room, in_flight: &in_flight, mul: &mul_queue.get("out_valid_o") };
+        let gates =
+            Gates { tables: &ready_tables, room: &room, in_flight: &in_flight, mul: &mul_queue.get("out_valid_o") };
         let control = Control::build(&mut m, &cmd, &wgt, &gates, self.words());
         m.drive(&release, &control.end_of_segment);
         m.drive(&mul_take, &(&control.admit & &control.grouped));

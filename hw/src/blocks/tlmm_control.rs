@@ -87,11 +87,7 @@ impl Control {
         let fewer_segs = no_segs.mux(&seg_last_q, &segs_left_q.sub_wrap(&lit(1, segs)));
         m.next_when(&segs_left_q, &(&start | &end_of_segment), &start.mux(&seg_last, &fewer_segs));
         let planes_from = start.mux(&cmd.field("planes"), &planes_left_q);
-        m.next_when(
-            &planes_left_q,
-            &(&start | (&end_of_segment & &no_segs)),
-            &planes_from.sub_wrap(&lit(1, planes)),
-        );
+        m.next_when(&planes_left_q, &(&start | (&end_of_segment & &no_segs)), &planes_from.sub_wrap(&lit(1, planes)));
         for (name, value) in [
             ("beat", admit.clone()),
             ("starved", &could & !&admit),

@@ -159,8 +159,9 @@ impl Block for MatrixCase {
         let groups = count(rng, size, (tokens / v) as u64) as usize;
         cover.count("idle_groups", groups < tokens / v);
         let extreme = rng.one_in(6);
-        let codes: Vec<Vec<i8>> =
-            (0..groups * v).map(|_| (0..cols).map(|_| if extreme { -128 } else { activation(rng) }).collect()).collect();
+        let codes: Vec<Vec<i8>> = (0..groups * v)
+            .map(|_| (0..cols).map(|_| if extreme { -128 } else { activation(rng) }).collect())
+            .collect();
         let mut code = Vec::new();
         for g in 0..groups {
             let more = if rng.one_in(4) { rng.within(1, 3) as usize } else { 0 };
@@ -258,7 +259,12 @@ fn small() -> Box<dyn Block> {
 
 /// Planted bugs of the unit.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("act_buffer: a cut table keeps columns of the next", small, "wire [2:0] take = whole ? ", "wire [2:0] take = 1'b1 ? "),
+    bug(
+        "act_buffer: a cut table keeps columns of the next",
+        small,
+        "wire [2:0] take = whole ? ",
+        "wire [2:0] take = 1'b1 ? ",
+    ),
     bug("act_buffer: segment not filled", small, "(cut_ends | fill_q) & ~last_pass", "(cut_ends | fill_q) & 1'b0"),
     bug("act_buffer: dropped beats packed", small, "drop_q & near_last", "drop_q & near_valid"),
     bug("matrix: idle with sums in the queue", small, "idle_o = ~active_q & ", "idle_o = ~active_q | "),
