@@ -7,6 +7,7 @@
 //! | [`fifo::Fifo`] | a queue in LUT RAM |
 //! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
 //! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
+//! | [`axi_write::AxiWrite`] | writes memory for several clients through an AXI4 port |
 //! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
 //! | [`stream_read::StreamRead`] | a linear stream as words |
 //! | [`weights::Weights`] | weights of all ports, and their buffer |
@@ -20,6 +21,8 @@
 pub mod axi_client;
 pub mod axi_ports;
 pub mod axi_read;
+pub mod axi_write;
+pub mod axi_write_client;
 pub mod crc32c;
 pub mod fifo;
 pub mod fifo_ram;
