@@ -10,6 +10,7 @@
 //! | [`fifo_deep::FifoDeep`] | a queue in Block RAM |
 //! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
 //! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
+//! | [`axi_write::AxiWrite`] | writes memory for several clients through an AXI4 port |
 //! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
 //! | [`stream_read::StreamRead`] | a linear stream as words |
 //! | [`weights::Weights`] | weights of all ports, and their buffer |
@@ -47,6 +48,8 @@ pub mod sequencer;
 pub mod axi_client;
 pub mod axi_ports;
 pub mod axi_read;
+pub mod axi_write;
+pub mod axi_write_client;
 pub mod crc32c;
 pub mod fifo_ram;
 pub mod packets;

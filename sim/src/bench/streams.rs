@@ -304,7 +304,7 @@ impl Bench {
 
     /// Runs until all work is done and a few cycles more, in which nothing may come.
     pub fn finish(&mut self, cover: &mut Cover) -> Result<u64, BenchError> {
-        const PATIENCE: u64 = 2000;
+        const PATIENCE: u64 = 8000;
         let (start, mut last_move) = (self.cycle, self.cycle);
         while self.missing() > 0 {
             if self.step(cover)? {
