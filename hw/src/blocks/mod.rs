@@ -14,6 +14,7 @@
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
 
+pub mod attend;
 pub mod fifo;
 pub mod fp;
 pub mod gearbox;
