@@ -1,6 +1,7 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
 pub mod attend;
+pub mod fp;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;
