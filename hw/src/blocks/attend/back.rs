@@ -2,7 +2,7 @@
 
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
-use super::util::{Line, dec, fit, held, inc, is, select};
+use super::util::{Line, dec, fit, held, inc, is, reaches, select};
 use crate::ir::{Expr, Module, cat, lit, uint};
 
 const IDLE: u64 = 0;
@@ -40,7 +40,7 @@ impl Attend {
             n: held(m, "back_n_q", &take, &token.block.n),
             last: held(m, "back_last_q", &take, &token.block.last),
         };
-        let on: Vec<Expr> = (0..self.queries).map(|i| block.n.ge(&lit(i.into(), self.query_bits()))).collect();
+        let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&block.n, i.into())).collect();
         let line = held(m, "back_line_q", &take, &token.line);
         let beats = held(m, "back_beats_q", &take, &token.beats);
         let asking = m.reg_reset("back_cmd_q", &lit(0, 1));
@@ -58,7 +58,7 @@ impl Attend {
         let ready = m.wire("values_ready", &(at(RUN) & &weights.there & !&all));
         m.drive(&io.v_data.ready, &ready);
         let fire = m.wire("value_fire", &(&ready & &io.v_data.valid));
-        let end = m.wire("value_end", &beat.eq(&fit(&dec(&io.v_beats), self.beat_bits())));
+        let end = m.wire("value_end", &beat.eq(&dec(&fit(&io.v_beats, self.beat_bits()))));
         m.drive(&pop, &(&fire & &end));
         m.next_when(&beat, &(&take | &fire), &(&take | &end).mux(&lit(0, beat.width()), &inc(&beat)));
         m.next_when(&row, &(&take | &pop), &take.mux(&lit(0, row.width()), &inc(&row)));

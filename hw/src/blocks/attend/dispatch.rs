@@ -100,7 +100,7 @@ impl Attend {
             count(&mut m, "word_q", &lit(0, self.word_bits()), &fit(&shared[1], self.word_bits()));
         let head = count(&mut m, "head_q", &lit(0, self.head_bits()), &lit(1, self.head_bits()));
         let col = count(&mut m, "col_q", &dst, &shared[4]);
-        let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&fit(&dec(&run), self.slot_bits())));
+        let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&dec(&fit(&run, self.slot_bits()))));
         let unit = m.reg("unit_q", uint(units));
         let turned = if units == 1 { lit(1, 1) } else { cat([&unit.low(units - 1), &unit.bit(units - 1)]) };
         m.next_when(&unit, &(&begin | &sent), &begin.mux(&lit(1, units), &turned));

@@ -12,7 +12,7 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     m.drive(&i.ready, &(!&busy & !&done));
     let (a, b) = (i.field("a"), i.field("b"));
     let mb = held(&mut m, "mb_q", &take, &cat([&lit(0, 2), &lit(1, 1), &b.low(23)]));
-    let ma = cat([&lit(0, 2), &lit(1, 1), &a.low(23)]);
+    let ma = cat([&lit(1, 1), &a.low(23)]);
     let less = m.wire("less", &a.low(23).lt(&b.low(23)));
     let e = a.slice(23, 8).extend(11).add_wrap(&lit(127, 11)).sub_wrap(&b.slice(23, 8)).as_unsigned();
     let e = less.mux(&dec(&e), &e);
@@ -23,7 +23,7 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     let q = m.reg("quo_q", uint(25));
     let ge = m.wire("ge", &rem.ge(&mb));
     let sub = ge.mux(&rem.sub_wrap(&mb).as_unsigned(), &rem);
-    let first = less.mux(&cat([&ma.low(25), &lit(0, 1)]), &ma);
+    let first = less.mux(&cat([&ma, &lit(0, 1)]), &ma).extend(26);
     m.next_when(&rem, &(&take | &busy), &take.mux(&first, &cat([&sub.low(25), &lit(0, 1)])));
     m.next_when(&q, &busy, &cat([&q.low(24), &ge]));
     let end = m.wire("at_end", &(&busy & cnt.eq(&lit(24, 5))));

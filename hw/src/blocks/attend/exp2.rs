@@ -2,7 +2,7 @@
 
 use super::util::held;
 use super::{Attend, WEIGHT_BITS};
-use crate::ir::{Design, Interface, IrError, Module, cat, lit, uint};
+use crate::ir::{Design, Interface, IrError, Module, lit, uint};
 use spec::numerics::exp2::{Exp2Table, INDEX_BITS, MAX_WEIGHT};
 use std::rc::Rc;
 
@@ -34,10 +34,11 @@ impl Attend {
         let whole = m.delay("whole_q", &d.slice(16, 4));
         let zero = m.delay("zero_q", &(&zero | d.slice(20, 12).any()));
         m.comment("Interpolate.");
+        // adding half an interval carries exactly when the highest bit that is cut off is set
         let product = m.delay("product_q", &(entry.slice(17, 9) * &along));
         let entry2 = m.delay("entry_q2", &entry.low(17));
         let (whole2, zero2) = (m.delay("whole_q2", &whole), m.delay("zero_q2", &zero));
-        let rounded = product.add_wrap(&lit(256, 18)).slice(9, 9);
+        let rounded = product.slice(9, 9).add_wrap(&product.bit(8));
         let mantissa = m.delay("mantissa_q", &entry2.sub_wrap(&rounded).as_unsigned());
         let (whole3, zero3) = (m.delay("whole_q3", &whole2), m.delay("zero_q3", &zero2));
         m.comment("Shift by whole + 1, rounding.");
@@ -48,7 +49,7 @@ impl Attend {
         let least = over.mux(&lit(MAX_WEIGHT as u128, WEIGHT_BITS), &shifted.low(WEIGHT_BITS));
         let one = held(&mut m, "p_q", &lit(1, 1), &zero4.mux(&lit(0, WEIGHT_BITS), &least));
         m.drive(&p, &one);
-        m.unused("sum", &[cat([&sum.bit(0)])]);
+        m.unused("sum", &[sum.bit(0), product.low(8)]);
         design.add(m)
     }
 }

@@ -8,7 +8,7 @@ use super::weigh::Weights;
 use crate::blocks::fifo::Fifo;
 use crate::blocks::fp;
 use crate::ir::{Expr, Module, RamStyle, cat, lit, uint, zero};
-use crate::width::count_width;
+use crate::width::{count_width, index_width};
 
 const OFF: u64 = 0;
 const FLOAT: u64 = 1;
@@ -145,10 +145,19 @@ impl Attend {
         let place = m.read(&mem.place, &cat([&block.parity, &r]));
         let place = held(m, "out_place_q", &issue, &place);
         let word_q = held(m, "out_at_q", &issue, &word);
-        let col = place.low(16).add_wrap(&word_q);
+        let col = m.wire("out_col", &place.low(16).add_wrap(&word_q));
+        let used = index_width(self.vm_words).min(16);
+        if used < 16 {
+            m.unused("out_col", &[col.slice(used, 16 - used)]);
+        }
         let groups = u128::from(self.groups());
-        let column = if groups == 1 { col } else { &col * lit(groups, count_width(groups as u64)) };
-        let address = fit(&(&column + place.slice(16, self.group_bits())), self.vm_bits());
+        let column = m.wire("out_column", &(col.low(used) * lit(groups, count_width(groups as u64))));
+        let over = column.width().saturating_sub(self.vm_bits());
+        if over > 0 {
+            m.unused("out_column", &[column.slice(self.vm_bits(), over)]);
+        }
+        let column = fit(&column, self.vm_bits());
+        let address = column.add_wrap(&fit(&place.slice(16, self.group_bits()), self.vm_bits()));
         let address = m.delay("out_address_q", &address);
         let lane = m.delay("out_lane_q", &place.slice(16 + self.group_bits(), self.lane_bits()));
         let address = line("address", &address, false).at(m, at - 2);

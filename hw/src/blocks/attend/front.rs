@@ -2,7 +2,7 @@
 
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
-use super::util::{dec, fit, held, inc, is, lanes, not, select};
+use super::util::{dec, fit, held, inc, is, lanes, not, reaches, select};
 use crate::ir::{Expr, Module, RamStyle, cat, lit, uint};
 
 const IDLE: u64 = 0;
@@ -74,7 +74,8 @@ impl Attend {
         m.next_when(&lane, &moved, &take.mux(&io.job.field("lane"), &lane_next));
         let group_next = lane_end.mux(&inc(&group), &group);
         m.next_when(&group, &moved, &take.mux(&io.job.field("group"), &group_next));
-        let position = m.wire("position", &fit(&select(&slot, &lanes(&io.position, 32)), pb));
+        let positions: Vec<Expr> = lanes(&io.position, 32).iter().map(|p| fit(p, pb)).collect();
+        let position = m.wire("position", &select(&slot, &positions));
         let run_end = m.wire("run_end", &(&member_last & slot.eq(&last_slot)));
         let full = is(&r, u64::from(self.queries) - 1);
         let stop = m.wire("stop", &(&step & (&run_end | &full)));
@@ -105,7 +106,7 @@ impl Attend {
         let key_beats = held(m, "key_beats_q", &count, &fit(&(&rows * &io.k_beats), 24));
         let value_beats = held(m, "value_beats_q", &count, &fit(&(&rows * &io.v_beats), 24));
         let value_line = held(m, "value_line_q", &count, &kline.add_wrap(&io.v_off));
-        let on: Vec<Expr> = (0..self.queries).map(|i| n.ge(&lit(i.into(), qb))).collect();
+        let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&n, i.into())).collect();
         let active = held(m, "active_q", &count, &cat(on.iter().rev()));
         let cmd = m.reg_reset("cmd_q", &lit(0, 2));
         let cmd_next = count.mux(&lit(1, 2), &is(&cmd, 1).mux(&lit(2, 2), &lit(0, 2)));

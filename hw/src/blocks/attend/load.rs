@@ -3,7 +3,7 @@
 use super::Attend;
 use super::front::Front;
 use super::unit::{Memories, Parts, Ports};
-use super::util::{Line, dec, fit, held, inc, is, lanes, not, select};
+use super::util::{Line, above, dec, fit, held, inc, is, lanes, not, select};
 use crate::ir::{Expr, Module, Outputs, RamStyle, cat, lit, repeat, uint};
 
 /// What loading leaves behind.
@@ -44,7 +44,10 @@ impl Attend {
         let depth = 1u64 << self.scale_word_bits();
         let scales = m.memory("scales", 64 * self.scale_lanes(), depth, Self::style(depth));
         m.write(&scales, &store, &index, &word);
-        let values: Vec<Expr> = lanes(&word, 64).iter().map(|s| s.slice(32, 32)).collect();
+        let values: Vec<Expr> = match self.beat_bytes {
+            4 => vec![data.clone()],
+            _ => lanes(&data, 64).iter().map(|s| s.slice(32, 32)).collect(),
+        };
         m.write(&mem.value_scales, &store, &cat([&front.block.parity, &index]), &cat(values.iter().rev()));
 
         let (write, factors, queries_done) = self.load_queries(m, io, front);
@@ -53,7 +56,7 @@ impl Attend {
         let row = m.reg("key_row_q", uint(self.position_bits()));
         let all = m.reg("keys_done_q", uint(1));
         let pace = m.reg_reset("pace_q", &lit(0, self.query_bits()));
-        let end = m.wire("key_end", &kb.eq(&fit(&dec(&io.k_beats), self.beat_bits())));
+        let end = m.wire("key_end", &kb.eq(&dec(&fit(&io.k_beats, self.beat_bits()))));
         let ready = m.wire("keys_ready", &(&front.scoring & !&all & !(&end & not(&pace, 0))));
         let fire = m.wire("key_fire", &(&ready & &io.k_data.valid));
         let row_end = m.wire("key_row_end", &(&fire & &end));
@@ -92,8 +95,8 @@ impl Attend {
         let ask = m.wire("load_ask", &(&front.loading & !&issued));
         let count = &front.count;
         let fire = m.wire("load_fire", &(&ask & &io.read_ready));
-        let chunks = cat([&io.q_words, &lit(0, split + 1)]).slice(1, 16 + split);
-        let last = m.wire("load_last", &chunk.eq(&fit(&dec(&chunks), words)));
+        let chunks = if split == 0 { io.q_words.clone() } else { cat([&io.q_words, &lit(0, split)]) };
+        let last = m.wire("load_last", &chunk.eq(&dec(&fit(&chunks, words))));
         let next_query = m.wire("load_next", &(&fire & &last));
         m.next_when(&chunk, &(count | &fire), &(count | &last).mux(&lit(0, words), &inc(&chunk)));
         m.next_when(&r, &(count | &next_query), &count.mux(&lit(0, qb), &inc(&r)));
@@ -106,7 +109,11 @@ impl Attend {
 
         let late = |m: &mut Module, name: &str, e: &Expr| Line::new(name, e, false).at(m, Self::QUERY_LATENCY);
         let (r2, chunk2, last2) = (late(m, "ld_query", &r), late(m, "ld_chunk", &chunk), late(m, "ld_last", &last));
-        let lane2 = late(m, "ld_lane", &entry.low(lane));
+        let one = self.vtokens == 1;
+        let lane2 = if one { lit(0, 1) } else { late(m, "ld_lane", &entry.low(lane)) };
+        if one {
+            m.unused("load_lane", &[entry.low(lane)]);
+        }
         let answer = &io.answer;
         let codes = select(&lane2, &lanes(&io.codes, 8 * self.lanes));
         let sub = if split == 0 { lit(0, 1) } else { fit(&chunk2, split) };
@@ -116,7 +123,7 @@ impl Attend {
         let beat = if words > bits { chunk2.slice(bits, words - bits) } else { lit(0, 1) };
         let built = m.reg("ld_beat_q", uint(8 * self.beat_bytes));
         let piece = |i: u32| {
-            let old = built.lane(i, 8 * self.chunk()) & repeat(8 * self.chunk(), &place.gt(&lit(i.into(), place.width())));
+            let old = built.lane(i, 8 * self.chunk()) & repeat(8 * self.chunk(), &above(&place, i.into()));
             is(&place, i.into()).mux(&codes, &old)
         };
         let piece = |i: u32| if pieces == 1 { codes.clone() } else { piece(i) };

@@ -1,8 +1,8 @@
 //! Sums of one query's weights times values.
 
-use super::util::{Line, held, is, lanes, select};
+use super::util::{Line, held, lanes, select};
 use super::{Attend, WEIGHT_BITS};
-use crate::ir::{Design, Interface, IrError, Module, RamStyle, cat, lit, sint, uint};
+use crate::ir::{Design, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use crate::width::index_width;
 use std::rc::Rc;
 
@@ -59,7 +59,6 @@ impl Attend {
         if chunks.len() == 1 {
             m.unused("chunk", &[read_chunk]);
         }
-        let _ = (is, sint);
         design.add(m)
     }
 }

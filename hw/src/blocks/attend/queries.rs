@@ -1,9 +1,8 @@
 //! Codes and scales of the queries of all slots and heads.
 
 use super::Attend;
-use super::util::{fit, held, inc, is, lanes, select};
+use super::util::{fit, held, inc, is};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
-use crate::width::index_width;
 use std::rc::Rc;
 
 impl Attend {
@@ -69,7 +68,7 @@ impl Attend {
         let (mut grants, mut read_at, mut read_head) = (Vec::new(), Vec::new(), Vec::new());
         for u in 0..units {
             let grant = m.wire(&format!("grant{u}"), &(valid.bit(u) & !&taken));
-            taken = m.wire(&format!("taken{u}"), &(&taken | valid.bit(u)));
+            taken = &taken | valid.bit(u);
             read_at.push(grant.mux(&addresses.lane(u, address), &lit(0, address)));
             read_head.push(grant.mux(&heads.lane(u, self.head_bits()), &lit(0, self.head_bits())));
             grants.push(grant);
@@ -104,7 +103,6 @@ impl Attend {
         if self.head_bits() < 16 {
             m.unused("vector", &[factor.field("vector").slice(self.head_bits(), 16 - self.head_bits())]);
         }
-        let _ = (index_width, lanes, select);
         design.add(m)
     }
 }

@@ -210,6 +210,10 @@ impl Attend {
         };
         m.unused("last", &[ports.k_data.field("last"), ports.v_data.field("last")]);
         m.unused("position", &high);
+        let q_bits = self.word_bits().max(self.words_bits());
+        if q_bits < 16 {
+            m.unused("q_words", &[ports.q_words.slice(q_bits, 16 - q_bits)]);
+        }
         design.add(m)
     }
 }

@@ -12,6 +12,16 @@ pub(super) fn not(e: &Expr, value: u64) -> Expr {
     e.ne(&lit(value.into(), e.width()))
 }
 
+/// `e >= value`
+pub(super) fn reaches(e: &Expr, value: u64) -> Expr {
+    if value == 0 { lit(1, 1) } else { e.ge(&lit(value.into(), e.width())) }
+}
+
+/// `e > value`
+pub(super) fn above(e: &Expr, value: u64) -> Expr {
+    if value + 1 >> e.width() != 0 { lit(0, 1) } else { e.gt(&lit(value.into(), e.width())) }
+}
+
 /// `e + 1` in the same width.
 pub(super) fn inc(e: &Expr) -> Expr {
     e.add_wrap(&lit(1, e.width()))
