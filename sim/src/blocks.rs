@@ -1,5 +1,6 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod attend;
 pub mod fp;
 pub mod matrix;
 pub mod axi_read;

@@ -33,6 +33,7 @@
 
 pub mod act_buffer;
 pub mod feeder;
+pub mod attend;
 pub mod fifo;
 pub mod fp;
 pub mod gearbox;

@@ -1,0 +1,78 @@
+//! Attention against its oracle: prompts, batches, single tokens; every group size; odd heads; slow memory.
+
+use hw::blocks::attend::Attend;
+use sim::bench::Cover;
+use sim::blocks::attend::{Kind, MUTATIONS, Test};
+use sim::rng::Rng;
+
+const KINDS: &[Kind] = &[
+    Kind::First,
+    Kind::Decode,
+    Kind::Prompt,
+    Kind::Prefill,
+    Kind::Batch,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+];
+
+fn shape(p: u32, v: u32, l: u32, d: u32, r: u32, u: u32) -> Attend {
+    Attend {
+        tokens: p,
+        vtokens: v,
+        lanes: l,
+        beat_bytes: d,
+        queries: r,
+        units: u,
+        max_context: 24,
+        max_head_dim: 20,
+        heads: 8,
+        query_words: u64::from(8 * 20u32.div_ceil(l)),
+        vm_words: 200,
+    }
+}
+
+fn must_pass(name: &str, rng: &mut Rng, attend: &Attend) -> Cover {
+    match (Test { attend, kinds: KINDS, bug: None }).check(rng) {
+        Ok(cover) => {
+            println!("{name}: {cover}");
+            cover
+        }
+        Err(error) => panic!("{name}: {attend:?}: {error}"),
+    }
+}
+
+#[test]
+fn small() {
+    let mut rng = Rng::announced("attend small", 41);
+    must_pass("small", &mut rng, &shape(2, 1, 2, 4, 2, 1));
+}
+
+#[test]
+fn odd() {
+    let mut rng = Rng::announced("attend odd", 42);
+    must_pass("odd", &mut rng, &Attend { max_context: 23, ..shape(5, 1, 1, 8, 3, 1) });
+}
+
+#[test]
+fn two_units() {
+    let mut rng = Rng::announced("attend two units", 43);
+    let cover = must_pass("two units", &mut rng, &shape(8, 2, 4, 16, 8, 2));
+    for counter in ["gap", "stall", "cmd_stall", "back_pressure", "masked", "many_blocks", "full_context"] {
+        assert_ne!(cover.get(counter), 0, "never covered: {counter}");
+    }
+}
+
+#[test]
+fn bugs_are_noticed() {
+    let attend = shape(8, 2, 4, 16, 8, 2);
+    for bug in MUTATIONS {
+        let found = Test { attend: &attend, kinds: KINDS, bug: Some(bug) }.check(&mut Rng::new(7));
+        match found {
+            Ok(_) => panic!("not noticed: {}", bug.0),
+            Err(error) => println!("{}: {error}", bug.0),
+        }
+    }
+}
