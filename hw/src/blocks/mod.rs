@@ -11,9 +11,13 @@
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
 //! | [`tlmm::Tlmm`] | the table-look-up matrix engine made of these |
+//! | [`epilogue::Epilogue`] | sums -> floats: scales, planes, bias, RoPE, gates, residual |
+//! | [`head::HeadOut`] | best row of every slot, logits to memory |
 
+//pub mod epilogue;
 pub mod fifo;
 pub mod gearbox;
+pub mod head;
 pub mod psum;
 pub mod skid;
 pub mod table_build;
