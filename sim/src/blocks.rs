@@ -9,6 +9,7 @@ pub mod quantize;
 pub mod vmem;
 pub mod gather;
 pub mod kv_write;
+pub mod head;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

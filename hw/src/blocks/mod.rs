@@ -30,10 +30,12 @@
 //! | [`vmem::Vmem`] | the vectors of all tokens |
 //! | [`kv_write::KvWrite`] | keys and values to the cache |
 //! | [`gather::Gather`] | embedding rows and rotary factors |
-
 pub mod act_buffer;
 pub mod feeder;
 pub mod attend;
+//! | [`epilogue::Epilogue`] | sums -> floats: scales, planes, bias, RoPE, gates, residual |
+//! | [`head::HeadOut`] | best row of every slot, logits to memory |
+//pub mod epilogue;
 pub mod fifo;
 pub mod fp;
 pub mod gearbox;
@@ -42,6 +44,7 @@ pub mod fifo_deep;
 pub mod matrix;
 pub mod gather;
 pub mod kv_write;
+pub mod head;
 pub mod psum;
 pub mod regs;
 pub mod reset_ctl;

@@ -5,6 +5,7 @@
 //! of a packet; each time its outputs are compared with what the block's oracle says.
 
 mod check;
+pub mod rig;
 mod streams;
 
 pub use check::{Cover, check, check_mutated};
