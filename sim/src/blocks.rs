@@ -1,5 +1,8 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod regs;
+pub mod sequencer;
+
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;
 use hw::blocks::{fifo, gearbox, psum, skid, table_build, tlmm, unpack5};
