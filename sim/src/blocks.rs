@@ -10,6 +10,8 @@ pub mod vmem;
 pub mod gather;
 pub mod kv_write;
 pub mod head;
+pub mod regs;
+pub mod sequencer;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

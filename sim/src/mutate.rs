@@ -3,15 +3,25 @@
 use crate::SimError;
 use crate::bench::{BenchError, Block, check_mutated};
 use crate::blocks::{TlmmCase, axi_read, stream};
+use crate::bench::{BenchError, Block, Cover, check_mutated};
+use crate::blocks::{TlmmCase, regs, sequencer};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
+
+/// Who must notice a planted bug.
+pub enum Noticer {
+    /// The harness with this block.
+    Block(fn() -> Box<dyn Block>),
+    /// A bench of its own, given what to replace by what.
+    Own(fn(&mut Rng, Option<(&str, &str)>) -> Result<Cover, SimError>),
+}
 
 /// A piece of Verilog and what a mistake would make of it.
 pub struct Mutation {
     /// What is broken.
     pub name: &'static str,
-    /// The block whose bench must notice.
-    pub block: fn() -> Box<dyn Block>,
+    /// The bench that must notice.
+    pub bench: Noticer,
     /// Text as it is generated.
     pub from: &'static str,
     /// Text with the bug.
@@ -51,13 +61,14 @@ fn tlmm_short() -> Box<dyn Block> {
 
 /// A planted bug.
 pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
-    Mutation { name, block, from, to }
+    Mutation { name, bench: Noticer::Block(block), from, to }
 }
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
     [MUTATIONS, axi_read::MUTATIONS, stream::MUTATIONS].into_iter().flatten()
     [MUTATIONS, crate::blocks::quantize::MUTATIONS].into_iter().flatten()
+    [MUTATIONS, regs::MUTATIONS, sequencer::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[
@@ -79,8 +90,12 @@ const MUTATIONS: &[Mutation] = &[
 
 /// Plants one bug. Returns what the bench said, or `None` if it noticed nothing.
 pub fn plant(mutation: &Mutation) -> Result<Option<String>, SimError> {
-    let block = (mutation.block)();
-    match check_mutated(&*block, &mut Rng::new(7), Some((mutation.from, mutation.to))) {
+    let bug = Some((mutation.from, mutation.to));
+    let found = match mutation.bench {
+        Noticer::Block(block) => check_mutated(&*block(), &mut Rng::new(7), bug),
+        Noticer::Own(bench) => bench(&mut Rng::new(7), bug),
+    };
+    match found {
         Ok(_) => Ok(None),
         Err(SimError::Bench(error @ BenchError::NoMutation { .. })) => Err(error.into()),
         Err(SimError::Bench(error)) => Ok(Some(error.to_string())),

@@ -11,10 +11,10 @@ use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use crate::width::count_width;
 use counters::Row;
 use read::Words;
-use spec::regs::{self as map, Access, COUNTERS, Identity, REGS, Reg};
+use spec::regs::{self as map, Access, COUNTERS, Identity, REGS};
 use std::collections::HashMap;
 use std::rc::Rc;
-use store::Write;
+use store::{Stored, Write};
 
 /// All registers of `spec::regs`.
 pub struct Regs {
@@ -27,18 +27,29 @@ fn event_input(name: &str) -> Option<String> {
     (name != "CYCLES" && !name.starts_with("BUSY_")).then(|| format!("ev_{}_i", name.to_lowercase()))
 }
 
-/// Values of registers while the module is built.
-struct Values(HashMap<&'static str, Vec<Expr>>);
+/// Registers while the module is built.
+#[derive(Default)]
+struct Values {
+    /// What software writes.
+    stored: HashMap<&'static str, Vec<Stored>>,
+    /// What software reads.
+    read: HashMap<&'static str, Vec<Expr>>,
+}
 
 impl Values {
     fn one(&self, name: &str) -> Expr {
-        self.0.get(name).and_then(|all| all.first()).cloned().unwrap_or_else(|| lit(0, 0))
+        self.read.get(name).and_then(|all| all.first()).cloned().unwrap_or_else(|| lit(0, 0))
     }
 
-    /// All of a row side by side, cut to `width` bits from bit `low`.
-    fn row(&self, name: &str, low: u32, width: u32) -> Expr {
-        let parts = self.0.get(name).into_iter().flatten().rev().map(|e| e.slice(low, width));
-        cat(parts.collect::<Vec<_>>())
+    /// All of a row side by side.
+    fn row(&self, name: &str) -> Expr {
+        cat(self.read.get(name).into_iter().flatten().rev())
+    }
+
+    /// A field of all of a row side by side.
+    fn field(&self, name: &str, field: &str) -> Expr {
+        let Some(field) = map::reg(name).and_then(|r| r.field(field)) else { return lit(0, 0) };
+        cat(self.stored.get(name).into_iter().flatten().rev().map(|s| s.field(field)).collect::<Vec<_>>())
     }
 
     fn wide(&self, low: &str, high: &str) -> Expr {
@@ -113,10 +124,11 @@ impl Regs {
         m.next_when(&fault_q, &(&start | &badly | &core_rst), &(&badly & !&core_rst));
 
         m.comment("Registers that software writes.");
-        let mut values = Values(HashMap::new());
+        let mut values = Values::default();
         for reg in REGS.iter().filter(|r| r.access == Access::Rw) {
-            let row = (0..reg.count(slots, ports)).map(|i| write.store(&mut m, reg, i)).collect();
-            values.0.insert(reg.name, row);
+            let row: Vec<Stored> = (0..reg.count(slots, ports)).map(|i| write.store(&mut m, reg, i)).collect();
+            values.read.insert(reg.name, row.iter().map(Stored::word).collect());
+            values.stored.insert(reg.name, row);
         }
 
         m.comment("What the machine says.");
@@ -125,10 +137,11 @@ impl Regs {
         let irq_q = m.reg_reset("irq_q", &lit(0, 2));
         let cleared = clear.mux(&cat([write.bit(1), write.bit(0)]), &lit(0, 2));
         m.next(&irq_q, &(events | (&irq_q & !cleared)));
+        let enabled = cat([values.field("IRQ_ENABLE", "fault"), values.field("IRQ_ENABLE", "done")]);
         let irq_out_q = m.reg_reset("irq_out_q", &lit(0, 1));
-        m.next(&irq_out_q, &(&irq_q & values.one("IRQ_ENABLE").low(2)).any());
-        values.0.insert("IRQ_STATUS", vec![irq_q]);
-        values.0.insert("STATUS", vec![cat([&stuck, &draining, &fault_q, &done_q, &busy_q])]);
+        m.next(&irq_out_q, &(&irq_q & enabled).any());
+        values.read.insert("IRQ_STATUS", vec![irq_q]);
+        values.read.insert("STATUS", vec![cat([&stuck, &draining, &fault_q, &done_q, &busy_q])]);
         for (port, name, width) in [
             ("fault_code", "FAULT_CODE", 8),
             ("fault_info", "FAULT_INFO", 32),
@@ -138,17 +151,17 @@ impl Regs {
             let input = m.input(&format!("{port}_i"), uint(width));
             let q = m.reg_reset(&format!("{port}_q"), &lit(0, width));
             m.next_when(&q, &(&start | &badly), &start.mux(&lit(0, width), &input));
-            values.0.insert(name, vec![q]);
+            values.read.insert(name, vec![q]);
         }
         let done_pass_q = m.reg_reset("done_pass_q", &lit(0, 32));
         m.next_when(&done_pass_q, &over, &values.one("PASS"));
-        values.0.insert("DONE_PASS", vec![done_pass_q]);
+        values.read.insert("DONE_PASS", vec![done_pass_q]);
         for (port, name) in [("best_token_i", "BEST_TOKEN"), ("best_logit_i", "BEST_LOGIT")] {
             let all = m.input(port, uint(32 * slots));
-            values.0.insert(name, (0..slots).map(|p| all.lane(p, 32)).collect());
+            values.read.insert(name, (0..slots).map(|p| all.lane(p, 32)).collect());
         }
         for (name, word) in self.identity.words() {
-            values.0.insert(name, vec![lit(word.into(), 32)]);
+            values.read.insert(name, vec![lit(word.into(), 32)]);
         }
 
         m.comment("Counters.");
@@ -177,7 +190,7 @@ impl Regs {
         m.comment("Reading.");
         let mut words = Words::default();
         for reg in REGS {
-            for (index, value) in values.0.get(reg.name).into_iter().flatten().enumerate() {
+            for (index, value) in values.read.get(reg.name).into_iter().flatten().enumerate() {
                 words.put(reg.at(index as u32), value);
             }
         }
@@ -212,28 +225,20 @@ impl Regs {
 
     /// What the units are told.
     fn outputs(&self, m: &mut Module, values: &Values, slots: u32, lanes: u32) {
-        let field = |reg: &str, name: &str| {
-            let field = map::reg(reg).and_then(|r: &Reg| r.field(name));
-            field.map_or((0, 0), |f| (f.low, f.width))
-        };
-        let flags = |name: &str| {
-            let (low, width) = field("SLOT_FLAGS", name);
-            values.row("SLOT_FLAGS", low, width)
-        };
         // ceil(n / V), at least one and at most all groups
-        let count = values.one("SLOTS").low(8);
+        let count = values.field("SLOTS", "count");
         let all = u128::from(slots.div_ceil(lanes));
         let groups: Vec<u128> = (0..256).map(|n: u128| n.div_ceil(u128::from(lanes)).clamp(1, all)).collect();
         let ty = uint(count_width(slots.div_ceil(lanes).into()));
         let groups = m.rom("groups", &count, ty, &groups);
         let groups_q = m.delay("groups_q", &groups);
         let outputs = [
-            ("slot_valid_o", flags("valid")),
-            ("slot_logits_o", flags("logits")),
-            ("slot_run_o", flags("run")),
-            ("slot_token_o", values.row("SLOT_TOKEN", 0, 32)),
-            ("slot_position_o", values.row("SLOT_POSITION", 0, 32)),
-            ("slot_cache_o", values.row("SLOT_CACHE", 0, 32)),
+            ("slot_valid_o", values.field("SLOT_FLAGS", "valid")),
+            ("slot_logits_o", values.field("SLOT_FLAGS", "logits")),
+            ("slot_run_o", values.field("SLOT_FLAGS", "run")),
+            ("slot_token_o", values.row("SLOT_TOKEN")),
+            ("slot_position_o", values.row("SLOT_POSITION")),
+            ("slot_cache_o", values.row("SLOT_CACHE")),
             ("slots_o", count),
             ("groups_o", groups_q),
             ("program_o", values.one("PROGRAM")),

@@ -2,7 +2,7 @@
 
 use super::axil::WORD_BITS;
 use crate::ir::{Expr, Module, cat, lit};
-use spec::regs::{Reg, Repeat};
+use spec::regs::{Field, Reg, Repeat};
 
 /// A write of software, as `tern_axil` gives it.
 pub(super) struct Write {
@@ -30,7 +30,7 @@ impl Write {
 
     /// Adds an `rw` register; bits that no field has are zero. Each byte is a register of its own, so that
     /// strobes are clock enables.
-    pub(super) fn store(&self, m: &mut Module, reg: &Reg, index: u32) -> Expr {
+    pub(super) fn store(&self, m: &mut Module, reg: &Reg, index: u32) -> Stored {
         let hit = self.hit(m, reg, index);
         let mask = reg.mask();
         let mut bytes = Vec::new();
@@ -38,7 +38,7 @@ impl Write {
             let here = mask >> (8 * byte) & 0xff;
             let width = 32 - here.leading_zeros();
             if width == 0 {
-                bytes.push(lit(0, 8));
+                bytes.push(None);
                 continue;
             }
             let reset = u128::from(reg.reset >> (8 * byte) & 0xff);
@@ -46,9 +46,26 @@ impl Write {
             let written = self.data.slice(8 * byte, width);
             let written = if here + 1 == 1 << width { written } else { written & lit(here.into(), width) };
             m.next_when(&q, &(&hit & self.strobes.bit(byte)), &written);
-            bytes.push(q.extend(8));
+            bytes.push(Some(q));
         }
-        cat(bytes.iter().rev())
+        Stored(bytes)
+    }
+}
+
+/// A register's bytes, lowest first, each as wide as it must be.
+pub(super) struct Stored(Vec<Option<Expr>>);
+
+impl Stored {
+    /// The whole word.
+    pub(super) fn word(&self) -> Expr {
+        let byte = |b: &Option<Expr>| b.as_ref().map_or_else(|| lit(0, 8), |q| q.extend(8));
+        cat(self.0.iter().rev().map(byte).collect::<Vec<_>>())
+    }
+
+    /// A field; it lies in one byte.
+    pub(super) fn field(&self, field: &Field) -> Expr {
+        let byte = self.0.get((field.low / 8) as usize).cloned().flatten().unwrap_or_else(|| lit(0, 0));
+        byte.slice(field.low % 8, field.width)
     }
 }
 
