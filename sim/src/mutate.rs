@@ -1,10 +1,8 @@
 //! Planted bugs that the benches must catch: a bench is trusted after it has failed.
 
 use crate::SimError;
-use crate::bench::{BenchError, Block, check_mutated};
-use crate::blocks::{TlmmCase, axi_read, stream};
 use crate::bench::{BenchError, Block, Cover, check_mutated};
-use crate::blocks::{TlmmCase, regs, sequencer};
+use crate::blocks::{self, TlmmCase, axi_read, stream};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
@@ -66,9 +64,16 @@ pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'stat
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    [MUTATIONS, axi_read::MUTATIONS, stream::MUTATIONS].into_iter().flatten()
-    [MUTATIONS, crate::blocks::quantize::MUTATIONS].into_iter().flatten()
-    [MUTATIONS, regs::MUTATIONS, sequencer::MUTATIONS].into_iter().flatten()
+    [
+        MUTATIONS,
+        axi_read::MUTATIONS,
+        stream::MUTATIONS,
+        blocks::quantize::MUTATIONS,
+        blocks::regs::MUTATIONS,
+        blocks::sequencer::MUTATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

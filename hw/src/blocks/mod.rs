@@ -30,35 +30,36 @@
 //! | [`vmem::Vmem`] | the vectors of all tokens |
 //! | [`kv_write::KvWrite`] | keys and values to the cache |
 //! | [`gather::Gather`] | embedding rows and rotary factors |
-pub mod act_buffer;
-pub mod feeder;
-pub mod attend;
 //! | [`epilogue::Epilogue`] | sums -> floats: scales, planes, bias, RoPE, gates, residual |
 //! | [`head::HeadOut`] | best row of every slot, logits to memory |
-//pub mod epilogue;
-pub mod fifo;
-pub mod fp;
-pub mod gearbox;
-pub mod pipe;
-pub mod fifo_deep;
-pub mod matrix;
-pub mod gather;
-pub mod kv_write;
-pub mod head;
-pub mod psum;
-pub mod regs;
-pub mod reset_ctl;
-pub mod sequencer;
+
+pub mod act_buffer;
+pub mod attend;
 pub mod axi_client;
 pub mod axi_ports;
 pub mod axi_read;
 pub mod axi_write;
 pub mod axi_write_client;
 pub mod crc32c;
+pub mod epilogue;
+pub mod feeder;
+pub mod fifo;
+pub mod fifo_deep;
 pub mod fifo_ram;
+pub mod fp;
+pub mod gather;
+pub mod gearbox;
+pub mod head;
+pub mod kv_write;
+pub mod matrix;
 pub mod packets;
-pub(crate) mod require;
+pub mod pipe;
+pub mod psum;
 pub mod quantize;
+pub mod regs;
+pub(crate) mod require;
+pub mod reset_ctl;
+pub mod sequencer;
 pub mod skid;
 pub mod stream_read;
 pub mod table_build;
@@ -66,6 +67,6 @@ pub mod tlmm;
 pub(crate) mod tlmm_control;
 pub mod tlmm_row;
 pub mod unpack5;
+pub mod vmem;
 pub mod weight_port;
 pub mod weights;
-pub mod vmem;

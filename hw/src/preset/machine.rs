@@ -146,6 +146,16 @@ impl Machine {
         Identity { config_hash, build_id: 0, caps }
     }
 
+    /// Most codes of a head's key: halves are filled up to whole words of Q rows.
+    pub fn row_codes(&self) -> u32 {
+        2 * (self.max_head_dim / 2).next_multiple_of(self.engine.rows)
+    }
+
+    /// What the memory of norm weights is made of.
+    pub fn norm_style(&self) -> RamStyle {
+        if self.engine.cols <= 64 * u64::from(self.lanes()) { RamStyle::Distributed } else { RamStyle::Block }
+    }
+
     /// What the vector memory is made of.
     pub fn vector_style(&self) -> RamStyle {
         if self.vector_words() * u64::from(self.token_groups()) < 2048 { RamStyle::Block } else { RamStyle::Ultra }

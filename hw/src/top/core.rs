@@ -16,7 +16,7 @@ use crate::blocks::sequencer::Sequencer;
 use crate::blocks::stream_read::StreamRead;
 use crate::blocks::vmem::{self, Vmem};
 use crate::blocks::weights::Weights;
-use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit};
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit};
 use crate::preset::Machine;
 use spec::program::{WORDS, wait};
 use std::rc::Rc;
@@ -184,7 +184,7 @@ impl Units {
         tap: bool,
     ) -> Result<Units, IrError> {
         let (e, bits, lanes, vtokens) = (&machine.engine, machine.port_bits, machine.lanes(), machine.vector_tokens);
-        let groups = machine.token_groups();
+        let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let reads = place(machine, design, m, rst)?;
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
@@ -202,32 +202,32 @@ impl Units {
         let vm = Vmem { lanes, vtokens, groups, words: machine.vector_words(), style: machine.vector_style(), tap };
         let vm_bits = vm.addr_width();
         let vmem = Placed::new(m, "vmem", &*vm.build(design)?, rst);
-        let of = Gather { beat_bytes: bits / 8, tokens: e.tokens, vtokens, lanes, vm_bits }.build(design)?;
+        let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::new(m, "gather", &of, rst);
-        let of = Quantize { lanes, vtokens, groups, cols: e.cols, vm_bits }.build(design)?;
+        let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }.build(design)?;
         let quantize = Placed::new(m, "quantize", &of, rst);
         let of = Matrix::new(*e, vtokens, lanes).build(design)?;
         let matrix = Placed::new(m, "matrix", &of, rst);
         let (rows, tokens, acc) = (e.rows, e.tokens, e.psum().acc);
-        let half = machine.max_head_dim / 2;
-        let of = Epilogue { rows, tokens, lanes, vtokens, acc, vm_bits, half }.build(design)?;
+        let half = machine.row_codes() / 2;
+        let of = Epilogue { rows, tokens, lanes, vtokens, acc, addr: vm_bits, half }.build(design)?;
         let epilogue = Placed::new(m, "epilogue", &of, rst);
-        let of = HeadOut { tokens, lanes, vtokens, port_bits: bits }.build(design)?;
+        let of = HeadOut { tokens, lanes, vtokens, port: bits }.build(design)?;
         let head = Placed::new(m, "head", &of, rst);
-        let of = KvWrite { beat_bytes: bits / 8, tokens, vtokens, lanes, head_dim: machine.max_head_dim };
+        let of = KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
         let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
         let of = Attend {
             tokens,
             vtokens,
             lanes,
-            beat_bytes: bits / 8,
+            beat_bytes: bytes,
             queries: machine.queries,
             units: machine.units,
             max_context: machine.max_context,
-            max_head_dim: machine.max_head_dim,
+            max_head_dim: machine.row_codes(),
             heads: machine.shape().max_heads() as u32,
             query_words: machine.query_words(),
-            vm_words: machine.vector_words(),
+            vm_words,
         };
         let attend = Placed::new(m, "attend", &*of.build(design)?, rst);
         let attention_units = machine.units;
