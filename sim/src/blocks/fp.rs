@@ -237,7 +237,6 @@ impl Unit {
         let latency = self.latency as usize;
         for cycle in 0..pairs.len() + latency {
             if waiting.len() == latency {
-                model.eval();
                 let done: (u64, u64) = waiting.pop_front().unwrap_or_default();
                 self.compare(cycle - latency, cycle as u64, done, model.get(y_port))?;
             }
@@ -278,7 +277,7 @@ impl Unit {
             if let Some(port) = b_port {
                 model.set(port, pair.1);
             }
-            model.eval();
+            // ready, valid and the result come from registers
             let take = model.get(in_ready) == 1;
             if model.get(out_valid) == 1 {
                 self.compare(received, cycle, pairs[received], model.get(out))?;

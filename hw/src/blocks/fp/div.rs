@@ -104,7 +104,8 @@ impl Div {
             r = next;
         }
 
-        m.comment("The last remainder, only to know whether it is zero; rounding; packing.");
+        // The round bit is never set with a remainder of zero: a would need 25 bits. So this stage could go.
+        m.comment("The last remainder; rounding; packing.");
         let remainder_q = m.delay("remainder_q", &restored(&r, &divisor_q));
         let quotient_q = m.delay("quotient_q", &quotient);
         let unrounded = unrounded(&mut m, &quotient_q, &remainder_q, &aside_q);
