@@ -74,6 +74,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
     ]
     .into_iter()
     .flatten()
+    [MUTATIONS, crate::blocks::fp::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[
