@@ -68,9 +68,12 @@ impl Quantize {
         m.next_when(&x_q2, &valid, &x_q);
         // partial sums: place of a word and whether the vector reaches it for the first time
         let places = squares.places().trailing_zeros();
-        let place = if places == 0 { lit(0, 1) } else { answer.word.low(ww.min(places)).extend(places) };
         let first = if ww > places { !answer.word.slice(places, ww - places).any() } else { lit(1, 1) };
-        let about = delay_n(m, "about", &cat([&answer.emit, &answer.last, &first, &place]), 2);
+        let mut about = vec![answer.emit.clone(), answer.last.clone(), first];
+        if places > 0 {
+            about.push(answer.word.low(ww.min(places)).extend(places));
+        }
+        let about = delay_n(m, "about", &cat(&about), 2);
         let valid = valid_n(m, "word_valid", &valid, 1);
 
         m.comment("y = x * w; x waits beside it.");

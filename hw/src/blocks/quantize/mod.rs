@@ -10,7 +10,7 @@ mod squares;
 mod standin;
 
 use super::fifo::Fifo;
-use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, lit, uint};
+use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, uint};
 use crate::width::{count_width, index_width};
 use code::ToCode;
 use parts::{Extent, RING, RING_COUNT, Walk, counter};
@@ -200,9 +200,8 @@ impl Quantize {
         let valid = m.input("vm_rsp_valid_i", uint(1));
         let data = m.input("vm_rsp_data_i", uint(32 * self.lanes * self.vtokens));
         let ww = index_width(self.norm_words());
-        let word = emit_go.mux(&emit.word, &scan.word);
-        let low = if ww > 16 { word.extend(ww) } else { word.low(ww) };
-        let tag = crate::ir::cat([&emit_go, &emit_go.mux(&emit.word_end, &scan.word_end), &low]);
+        let word = emit_go.mux(&emit.word.low(ww), &scan.word.low(ww));
+        let tag = cat([&emit_go, &emit_go.mux(&emit.word_end, &scan.word_end), &word]);
         let inputs = [("in_valid_i", &ask), ("in_data_i", &tag), ("out_ready_i", &valid)];
         let tags = m.instance("tags", &tags, &inputs);
         m.drive(&tag_room, &tags.get("in_ready_o"));
@@ -264,15 +263,12 @@ impl Quantize {
             m.next_when(&q, &take, value);
             q
         };
-        let before = |name: &str| {
-            let value = cmd.field(name);
-            value.sub_wrap(&lit(1, value.width()))
-        };
+        let before = |value: Expr| value.sub_wrap(&lit(1, value.width()));
         let raw = cmd.field("mode").eq(&lit(quant::NORM.into(), 3));
         let extent = Extent {
-            group_last: keep("group_last", &before("groups").low(self.group_width().min(counts))),
-            vector_last: keep("vector_last", &before("vectors")),
-            word_last: keep("word_last", &before("words")),
+            group_last: keep("group_last", &before(cmd.field("groups").low(self.group_width()))),
+            vector_last: keep("vector_last", &before(cmd.field("vectors"))),
+            word_last: keep("word_last", &before(cmd.field("words"))),
         };
         Command {
             clear: clear_q,
@@ -319,5 +315,31 @@ impl Quantize {
         let taken = &pending & rd_ready;
         m.next(&gap_q, &taken.mux(&lit(u128::from(cycles) - 2, width), &left));
         !&command.rms | !(&pending | gap_q.any())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantize(lanes: u32, vtokens: u32, groups: u32) -> Quantize {
+        Quantize { lanes, vtokens, groups, max_cols: 100, vm_words: 70, style: RamStyle::Block }
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_are_refused() {
+        for shape in [quantize(3, 1, 1), quantize(128, 1, 1), quantize(0, 1, 1), quantize(1, 0, 1), quantize(1, 1, 0)] {
+            assert!(shape.build(&mut Design::default()).is_err(), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn all_others_are_built() {
+        for lanes in [1, 2, 4, 8, 16, 32, 64] {
+            for (vtokens, groups) in [(1, 1), (2, 4), (3, 5)] {
+                let shape = quantize(lanes, vtokens, groups);
+                assert!(shape.build(&mut Design::default()).is_ok(), "{shape:?}");
+            }
+        }
     }
 }

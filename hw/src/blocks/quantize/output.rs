@@ -65,7 +65,7 @@ impl Quantize {
         let taken = taken | (&(&to_kv & &kv.ready) | (raw & &write.ready));
         m.drive(&pop, &taken);
         let popped = m.wire("popped", &(&there & &taken));
-        let code_end = m.wire("code_end", &(&popped & &last));
+        let code_end = m.wire("vector_coded", &(&popped & &last));
         let items = Items::new(m, "code", extent, clear, &code_end);
         for source in [&qry, &kv] {
             m.drive(&source.field("group"), &items.group);

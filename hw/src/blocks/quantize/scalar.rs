@@ -79,7 +79,8 @@ impl Scalar {
         let turn = &max_step & &max_at.end;
         m.next_when(&scaling_q, &(&clear | &turn), &!(&clear | &item_over));
         let maxima_left = counter(&mut m, "maxima_q", &clear, &max_done, &max_end, RING_COUNT);
-        let has_max = m.wire("has_max", &(maxima_left.any() & !&raw));
+        // mode norm leaves its maxima behind: they end with the next command
+        let has_max = m.wire("has_max", &(maxima_left.any() & !(&raw | &clear)));
         let max_value = maxima.one(&mut m, "max_value", &max_at.ring, &max_at.lane);
 
         m.comment("Means of squares; the queue before the root has a place for each on its way.");

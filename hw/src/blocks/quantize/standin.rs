@@ -53,7 +53,8 @@ impl Div {
         }
         let one = quot.bit(STEPS - 1);
         let some = rem.any();
-        let sig = one.mux(&quot.slice(2, 24), &quot.slice(1, 24));
+        let sig = m.wire("sig", &one.mux(&quot.slice(2, 24), &quot.slice(1, 24)));
+        m.unused("sig", &[sig.bit(23)]);
         let round = one.mux(&quot.bit(1), &quot.bit(0));
         let sticky = &some | &(&one & &quot.bit(0));
         let exp = about.low(10).as_signed().add_wrap(&one.mux(&slit(0, 10), &slit(-1, 10)));
