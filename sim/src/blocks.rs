@@ -1,5 +1,6 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod epilogue;
 pub mod head;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
