@@ -9,6 +9,7 @@ pub mod quantize;
 pub mod vmem;
 pub mod gather;
 pub mod kv_write;
+pub mod epilogue;
 pub mod head;
 pub mod regs;
 pub mod sequencer;

@@ -45,7 +45,9 @@ fn planted_bugs_are_caught() {
 
 #[test]
 fn impossible_shapes_are_refused() {
-    for shape in [HeadOut { vtokens: 3, ..SHAPES[0] }, HeadOut { lanes: 3, ..SHAPES[0] }, HeadOut { port: 16, ..SHAPES[0] }] {
+    for shape in
+        [HeadOut { vtokens: 3, ..SHAPES[0] }, HeadOut { lanes: 3, ..SHAPES[0] }, HeadOut { port: 16, ..SHAPES[0] }]
+    {
         assert!(shape.build(&mut hw::ir::Design::default()).is_err(), "{shape:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fifo::Fifo;
 use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, repeat, uint, zero};
-use crate::width::{index_width};
+use crate::width::index_width;
 use std::rc::Rc;
 
 /// Arg-max over all rows for each of `tokens` slots.
@@ -304,7 +304,8 @@ impl HeadOut {
         let (mut tokens, mut logits) = (Vec::new(), Vec::new());
         for p in 0..self.tokens {
             let rival = &rivals[(p % self.vtokens) as usize][0];
-            let (key_q, row_q) = (m.reg(&format!("best{p}_key_q"), uint(KEY)), m.reg(&format!("best{p}_row_q"), uint(ROW)));
+            let (key_q, row_q) =
+                (m.reg(&format!("best{p}_key_q"), uint(KEY)), m.reg(&format!("best{p}_row_q"), uint(ROW)));
             let mine = last_group.eq(&lit((p / self.vtokens).into(), last_group.width()));
             let wins = m.wire(&format!("best{p}_wins"), &(&last_valid & mine & rival.key.gt(&key_q)));
             let offset = rival.offset.clone().unwrap_or(lit(0, 1));

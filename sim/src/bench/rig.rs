@@ -64,8 +64,7 @@ pub fn library(
         }
         verilog = verilog.replacen(from, to, 1);
     }
-    let job =
-        Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint: bug.is_none() };
+    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint: bug.is_none() };
     Ok((compile(&job)?, top))
 }
 

@@ -58,9 +58,8 @@ fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, calm: boo
         for word in 0..words {
             for g in 0..groups {
                 let mask = (0..l).fold(0, |mask, lane| mask | u32::from(word * l + lane < cols) << lane);
-                let data: Vec<f32> = (0..l * v)
-                    .map(|_| if calm { logit(&mut rng.clone()).min(-1.0) } else { logit(rng) })
-                    .collect();
+                let data: Vec<f32> =
+                    (0..l * v).map(|_| if calm { logit(&mut rng.clone()).min(-1.0) } else { logit(rng) }).collect();
                 rng.bits();
                 for (at, &x) in data.iter().enumerate() {
                     let (slot, lane) = (g * v + at as u32 / l, at as u32 % l);
@@ -182,6 +181,4 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
 }
 
 /// Planted bugs that the bench must catch.
-pub const BUGS: &[(&str, Bug)] = &[
-    ("head: a later row wins a tie", ("best0_wins = ", "best0_wins = last_tie | ")),
-];
+pub const BUGS: &[(&str, Bug)] = &[("head: a later row wins a tie", ("best0_wins = ", "best0_wins = last_tie | "))];

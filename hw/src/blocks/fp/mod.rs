@@ -85,7 +85,7 @@ impl Fields {
 }
 
 /// Leading zeros of `value`; a value of zero gives the number of its bits or more. Adds wires `<name>..`.
-fn leading_zeros(m: &mut Module, name: &str, value: &Expr) -> Expr {
+pub(crate) fn leading_zeros(m: &mut Module, name: &str, value: &Expr) -> Expr {
     let bits = value.width().next_power_of_two();
     // ones below the value stop the count at its width
     let padded = match bits - value.width() {
@@ -113,7 +113,7 @@ fn leading_zeros(m: &mut Module, name: &str, value: &Expr) -> Expr {
 }
 
 /// `value >> amount` and whether a one was lost. Adds wires `<name>..`.
-fn shift_right(m: &mut Module, name: &str, value: &Expr, amount: &Expr) -> (Expr, Expr) {
+pub(crate) fn shift_right(m: &mut Module, name: &str, value: &Expr, amount: &Expr) -> (Expr, Expr) {
     let width = value.width();
     let lost_bit = |bit: u32| match u128::from(bit) + 1 >> amount.width() {
         0 => amount.gt(&lit(bit.into(), amount.width())),
