@@ -70,17 +70,21 @@ fn two_units() {
 fn wide_words_and_one_query() {
     let mut rng = Rng::announced("attend wide", 44);
     must_pass("words wider than beats", &mut rng, &Attend { max_context: 9, ..shape(3, 3, 8, 4, 1, 1) });
-    must_pass("beats of eight positions", &mut rng, &Attend { max_context: 13, ..shape(6, 3, 2, 64, 5, 3) });
+    must_pass(
+        "beats of four positions",
+        &mut rng,
+        &Attend { max_context: 13, max_head_dim: 9, ..shape(6, 3, 2, 32, 2, 3) },
+    );
 }
 
 #[test]
 fn random_shapes() {
     let mut rng = Rng::announced("attend random", 45);
-    for _ in 0..2 {
+    {
         let v = rng.within(1, 3) as u32;
         let p = v * rng.within(1, 3) as u32;
-        let (l, d) = (1 << rng.below(4), 4 << rng.below(4));
-        let random = shape(p, v, l, d, rng.within(1, 6) as u32, rng.within(1, 2) as u32);
+        let (l, d) = (1 << rng.below(4), 4 << rng.below(3));
+        let random = shape(p, v, l, d, rng.within(1, 4) as u32, rng.within(1, 2) as u32);
         let (max_context, max_head_dim) = (rng.within(1, 30), rng.within(1, 20) as u32);
         must_pass("random", &mut rng, &Attend { max_context, max_head_dim, ..random });
     }
@@ -99,7 +103,7 @@ fn decode_keeps_its_pace() {
 
 #[test]
 fn bugs_are_noticed() {
-    let attend = shape(8, 2, 4, 16, 8, 2);
+    let attend = shape(6, 2, 2, 8, 4, 1);
     for bug in MUTATIONS {
         let found = Test { attend: &attend, kinds: KINDS, bug: Some(bug) }.check(&mut Rng::new(7));
         match found {

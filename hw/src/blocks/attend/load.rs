@@ -105,7 +105,11 @@ impl Attend {
         m.next_when(&chunk, &(count | &fire), &(count | &last).mux(&lit(0, words), &inc(&chunk)));
         m.next_when(&r, &(count | &next_query), &count.mux(&lit(0, qb), &inc(&r)));
         m.next_when(&issued, &(count | &next_query), &(!count & r.eq(&front.block.n)));
-        let word_at = if words > split { fit(&chunk.slice(split, words - split), self.word_bits()) } else { lit(0, self.word_bits()) };
+        let word_at = if words > split {
+            fit(&chunk.slice(split, words - split), self.word_bits())
+        } else {
+            lit(0, self.word_bits())
+        };
         let base = entry.slice(lane + group + head, self.word_bits());
         m.drive(&io.read, &ask);
         m.drive(&io.read_at, &cat([&base.add_wrap(&word_at), &entry.slice(lane, group)]));
@@ -135,6 +139,7 @@ impl Attend {
                 _ => {
                     let q = m.reg(&format!("ld_piece{i}_q"), uint(width));
                     let part = is(&place, i.into()).mux(&codes, &(&q & repeat(width, &above(&place, i.into()))));
+                    let part = m.wire(&format!("ld_piece{i}"), &part);
                     m.next_when(&q, answer, &part);
                     part
                 }
@@ -149,7 +154,8 @@ impl Attend {
         m.write(&factors, &ended, &r2, &select(&lane2, &lanes(&io.factors, 32)));
         let done = m.reg("queries_done_q", uint(1));
         m.next_when(&done, &(count | &ended), &(!count & r2.eq(&front.block.n)));
-        let beat = if beat.width() >= self.beat_bits() { fit(&beat, self.beat_bits()) } else { beat.extend(self.beat_bits()) };
+        let beat =
+            if beat.width() >= self.beat_bits() { fit(&beat, self.beat_bits()) } else { beat.extend(self.beat_bits()) };
         (Write { enable: m.wire("ld_to", &cat(to.iter().rev())), beat, data: full }, factors, done)
     }
 }
