@@ -19,9 +19,13 @@ pub type Bug = (&'static str, &'static str, &'static str);
 /// Bugs that the bench must notice.
 pub const MUTATIONS: &[Bug] = &[
     ("attend: masked positions have weights", "masked_q <= ", "masked_q <= 1'b0 & "),
-    ("attend: a row does not wait for the float path", "wire keys_ready = ", "wire keys_ready = scoring & ~keys_done_q | "),
-    ("attend: front does not wait for the back", "wire step = ", "wire step = (front_q == 3'd1) | "),
-    ("attend: inverse of another slot", "wire fresh = ", "wire fresh = (invert_q == '0) & "),
+    (
+        "attend: a row does not wait for the float path",
+        "wire keys_ready = ",
+        "wire keys_ready = scoring & ~keys_done_q | ",
+    ),
+    ("attend: front does not wait for the back", "wire walk_step = ", "wire walk_step = (front_q == 3'd1) | "),
+    ("attend: inverse of another slot", "wire fresh = ", "wire fresh = ~(|invert_q) & "),
 ];
 
 /// What is to be tested, and how.

@@ -93,11 +93,9 @@ impl Attend {
             data.push(m.instance(&format!("mac{i}"), &parts.mac, &inputs).get("rd_data_o"));
         }
         let reading = Reading { data, ..reading };
-        let (finished, waiting) =
-            self.finish(m, io, mem, parts, &block, &reading, &weights, &take, &at(OUT));
+        let (finished, waiting) = self.finish(m, io, mem, parts, &block, &reading, &weights, &take, &at(OUT));
         let to = |s: u64| lit(s.into(), 2);
-        let arms =
-            [take.mux(&to(RUN), &to(IDLE)), done.mux(&to(OUT), &to(RUN)), finished.mux(&to(IDLE), &to(OUT))];
+        let arms = [take.mux(&to(RUN), &to(IDLE)), done.mux(&to(OUT), &to(RUN)), finished.mux(&to(IDLE), &to(OUT))];
         m.next(&state, &select(&state, &arms));
         (take, !at(IDLE), waiting)
     }

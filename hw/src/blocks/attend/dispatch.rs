@@ -50,8 +50,7 @@ impl Attend {
         let busy = m.input("busy_i", uint(1));
         let ready = m.input("job_ready_i", uint(units));
         let valid = m.output("job_valid_o", uint(units));
-        let job: Vec<Expr> =
-            self.job_fields().iter().map(|(n, w)| m.output(&format!("job_{n}_o"), uint(*w))).collect();
+        let job: Vec<Expr> = self.job_fields().iter().map(|(n, w)| m.output(&format!("job_{n}_o"), uint(*w))).collect();
         let shared: Vec<Expr> = Self::SHARED.iter().map(|(n, w)| m.output(&format!("{n}_o"), uint(*w))).collect();
         let idle = m.output("idle_o", uint(1));
 
@@ -96,8 +95,7 @@ impl Attend {
             m.next_when(&q, &(&begin | &step), &begin.mux(first, &q.add_wrap(by)));
             q
         };
-        let word =
-            count(&mut m, "word_q", &lit(0, self.word_bits()), &fit(&shared[1], self.word_bits()));
+        let word = count(&mut m, "word_q", &lit(0, self.word_bits()), &fit(&shared[1], self.word_bits()));
         let head = count(&mut m, "head_q", &lit(0, self.head_bits()), &lit(1, self.head_bits()));
         let col = count(&mut m, "col_q", &dst, &shared[4]);
         let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&dec(&fit(&run, self.slot_bits()))));

@@ -49,7 +49,12 @@ impl Attend {
         let mut sums = Vec::new();
         for r in 0..queries {
             m.comment(&format!("Query {r}: its beat, products, adder tree, sum over beats."));
-            let memory = m.memory(&format!("query{r}"), 8 * bytes, self.row_beats().next_power_of_two().max(2), RamStyle::Distributed);
+            let memory = m.memory(
+                &format!("query{r}"),
+                8 * bytes,
+                self.row_beats().next_power_of_two().max(2),
+                RamStyle::Distributed,
+            );
             m.write(&memory, &write.bit(r), &wr_at, &wr_data);
             let word = m.read(&memory, &beat);
             let on = active.bit(r);

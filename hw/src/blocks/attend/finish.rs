@@ -45,8 +45,7 @@ impl Attend {
         let sum = m.delay("factor_sum_q", &sum.extend(self.sum_bits() + 1).as_signed());
         let float = m.instance("factor_float", &parts.sum_float, &[("a_i", &sum)]).get("y_o");
         let largest = m.read(&mem.largest, &cat([&block.parity, &r]));
-        let inputs =
-            [("in_valid_i", &at(ASK)), ("in_a_i", &largest), ("in_b_i", &float), ("out_ready_i", &at(WAIT))];
+        let inputs = [("in_valid_i", &at(ASK)), ("in_a_i", &largest), ("in_b_i", &float), ("out_ready_i", &at(WAIT))];
         let div = m.instance("factor", &parts.div, &inputs);
         let asked = at(ASK) & div.get("in_ready_o");
         let got = m.wire("factor_got", &(at(WAIT) & div.get("out_valid_o")));
@@ -163,11 +162,8 @@ impl Attend {
         let address = line("address", &address, false).at(m, at - 2);
         let lane = line("lane", &lane, false).at(m, at - 2);
         let push = ends.at(m, at);
-        let inputs = [
-            ("in_valid_i", &push),
-            ("in_data_i", &cat([&address, &lane, &data])),
-            ("out_ready_i", &io.out.ready),
-        ];
+        let inputs =
+            [("in_valid_i", &push), ("in_data_i", &cat([&address, &lane, &data])), ("out_ready_i", &io.out.ready)];
         let queue = m.instance("results", &parts.queue, &inputs);
         m.unused("results", &[queue.get("in_ready_o")]);
         let result = queue.get("out_data_o");

@@ -45,7 +45,7 @@ impl Attend {
         let parity = m.reg_reset("parity_q", &lit(0, 1));
         m.drive(&io.job.ready, &at(IDLE));
         let take = m.wire("front_take", &io.job.fire());
-        let step = m.wire("step", &(at(WALK) & !(&token_valid & back_busy)));
+        let step = m.wire("walk_step", &(at(WALK) & !(&token_valid & back_busy)));
 
         m.comment("Walk: one query of the block a cycle; query heads of a slot first, then the next slot.");
         let r = m.reg_reset("walk_q", &lit(0, qb));

@@ -95,13 +95,21 @@ impl Attend {
         let ask = m.wire("load_ask", &(&front.loading & !&issued));
         let count = &front.count;
         let fire = m.wire("load_fire", &(&ask & &io.read_ready));
-        let chunks = if split == 0 { io.q_words.clone() } else { cat([&io.q_words, &lit(0, split)]) };
-        let last = m.wire("load_last", &chunk.eq(&dec(&fit(&chunks, words))));
+        let chunks = match words - split {
+            0 => lit(0, words),
+            _ if split == 0 => fit(&io.q_words, words),
+            high => cat([&fit(&io.q_words, high), &lit(0, split)]),
+        };
+        let last = m.wire("load_last", &chunk.eq(&dec(&chunks)));
         let next_query = m.wire("load_next", &(&fire & &last));
         m.next_when(&chunk, &(count | &fire), &(count | &last).mux(&lit(0, words), &inc(&chunk)));
         m.next_when(&r, &(count | &next_query), &count.mux(&lit(0, qb), &inc(&r)));
         m.next_when(&issued, &(count | &next_query), &(!count & r.eq(&front.block.n)));
-        let word_at = if words > split { fit(&chunk.slice(split, words - split), self.word_bits()) } else { lit(0, self.word_bits()) };
+        let word_at = if words > split {
+            fit(&chunk.slice(split, words - split), self.word_bits())
+        } else {
+            lit(0, self.word_bits())
+        };
         let base = entry.slice(lane + group + head, self.word_bits());
         m.drive(&io.read, &ask);
         m.drive(&io.read_at, &cat([&base.add_wrap(&word_at), &entry.slice(lane, group)]));
@@ -119,17 +127,26 @@ impl Attend {
         let sub = if split == 0 { lit(0, 1) } else { fit(&chunk2, split) };
         let codes = m.wire("ld_codes", &select(&sub, &lanes(&codes, 8 * self.chunk())));
         let (pieces, bits) = (self.beat_chunks(), self.beat_chunks().ilog2());
-        let place = if bits == 0 { lit(0, 1) } else { fit(&chunk2, bits) };
+        let place = if bits == 0 { lit(0, 1) } else { fit(&chunk2, bits.min(words)) };
         let beat = if words > bits { chunk2.slice(bits, words - bits) } else { lit(0, 1) };
-        let built = m.reg("ld_beat_q", uint(8 * self.beat_bytes));
-        let piece = |i: u32| {
-            let old = built.lane(i, 8 * self.chunk()) & repeat(8 * self.chunk(), &above(&place, i.into()));
-            is(&place, i.into()).mux(&codes, &old)
-        };
-        let piece = |i: u32| if pieces == 1 { codes.clone() } else { piece(i) };
-        let full = m.wire("ld_full", &cat((0..pieces).rev().map(piece)));
-        m.next_when(&built, answer, &full);
-        let complete = &last2 | is(&place, u64::from(pieces) - 1);
+        // pieces that no head is long enough for stay zero
+        let reached = if bits > words { 1 << words } else { pieces };
+        let width = 8 * self.chunk();
+        let parts: Vec<Expr> = (0..reached)
+            .map(|i| match i + 1 {
+                _ if pieces == 1 => codes.clone(),
+                last if last == reached => is(&place, i.into()).mux(&codes, &lit(0, width)),
+                _ => {
+                    let q = m.reg(&format!("ld_piece{i}_q"), uint(width));
+                    let part = is(&place, i.into()).mux(&codes, &(&q & repeat(width, &above(&place, i.into()))));
+                    let part = m.wire(&format!("ld_piece{i}"), &part);
+                    m.next_when(&q, answer, &part);
+                    part
+                }
+            })
+            .collect();
+        let full = fit(&cat(parts.iter().rev()), 8 * self.beat_bytes);
+        let complete = &last2 | is(&place, u64::from(reached) - 1);
         let write = m.wire("ld_write", &(answer & complete & fit(&beat, 16).lt(&io.k_beats)));
         let to: Vec<Expr> = (0..self.queries).map(|i| &write & is(&r2, i.into())).collect();
         let factors = m.memory("factors", 32, 1 << qb, RamStyle::Distributed);
@@ -137,7 +154,8 @@ impl Attend {
         m.write(&factors, &ended, &r2, &select(&lane2, &lanes(&io.factors, 32)));
         let done = m.reg("queries_done_q", uint(1));
         m.next_when(&done, &(count | &ended), &(!count & r2.eq(&front.block.n)));
-        let beat = if beat.width() >= self.beat_bits() { fit(&beat, self.beat_bits()) } else { beat.extend(self.beat_bits()) };
+        let beat =
+            if beat.width() >= self.beat_bits() { fit(&beat, self.beat_bits()) } else { beat.extend(self.beat_bits()) };
         (Write { enable: m.wire("ld_to", &cat(to.iter().rev())), beat, data: full }, factors, done)
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`dispatch`] | walks runs and heads, hands each pair to a unit |
-//! | [`queries`] | codes and scales of all queries |
-//! | [`unit`] | one run and head after the other, in blocks of queries |
-//! | [`dots`] | products of a block's queries with a key |
-//! | [`exp2`] | `2^-d` as a 15-bit integer |
-//! | [`mac`] | sums of a query's weights times values |
+//! | `dispatch` | walks runs and heads, hands each pair to a unit |
+//! | `queries` | codes and scales of all queries |
+//! | `unit` | one run and head after the other, in blocks of queries |
+//! | `dots` | products of a block's queries with a key |
+//! | `exp2` | `2^-d` as a 15-bit integer |
+//! | `mac` | sums of a query's weights times values |
 
 mod back;
-mod div_stub;
 mod dispatch;
+mod divide;
 mod dots;
 mod exp2;
 mod finish;

@@ -40,7 +40,10 @@ impl Attend {
             self.groups(),
             Self::QUERY_LATENCY
         ));
-        let code = m.sink("qry_code", &[("data", uint(word)), ("group", uint(groups)), ("vector", uint(16)), ("last", uint(1))]);
+        let code = m.sink(
+            "qry_code",
+            &[("data", uint(word)), ("group", uint(groups)), ("vector", uint(16)), ("last", uint(1))],
+        );
         let factor = m.sink("qry_scale", &[("group", uint(groups)), ("vector", uint(16)), ("data", uint(scale))]);
         let valid = m.input("rd_valid_i", uint(units));
         let addresses = m.input("rd_addr_i", uint(units * address));

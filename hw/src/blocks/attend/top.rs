@@ -42,7 +42,8 @@ impl Attend {
             .map(|(name, width)| m.input(&format!("slot_{name}_i"), uint(width * slots)));
         let memory: Vec<Memory> = (0..units)
             .map(|u| {
-                let (read, data) = ([("addr", uint(40)), ("beats", uint(24))], [("data", uint(8 * bytes)), ("last", uint(1))]);
+                let (read, data) =
+                    ([("addr", uint(40)), ("beats", uint(24))], [("data", uint(8 * bytes)), ("last", uint(1))]);
                 let (k_cmd, k_data) = (m.source(&format!("k{u}_cmd"), &read), m.sink(&format!("k{u}_data"), &data));
                 let (v_cmd, v_data) = (m.source(&format!("v{u}_cmd"), &read), m.sink(&format!("v{u}_data"), &data));
                 Memory { k_cmd, k_data, v_cmd, v_data }

@@ -139,7 +139,7 @@ impl Attend {
             mac: self.build_mac(design)?,
             mul: fp::Mul::build(design)?,
             to_int: fp::ToInt::build(design)?,
-            div: super::div_stub::build(design)?,
+            div: Self::build_divide(design)?,
             dot_float: fp::FromInt { width: self.dot_bits() }.build(design)?,
             weight_float: fp::FromInt { width: super::WEIGHT_BITS + 1 }.build(design)?,
             sum_float: fp::FromInt { width: self.sum_bits() + 1 }.build(design)?,

@@ -19,7 +19,7 @@ pub(super) fn reaches(e: &Expr, value: u64) -> Expr {
 
 /// `e > value`
 pub(super) fn above(e: &Expr, value: u64) -> Expr {
-    if value + 1 >> e.width() != 0 { lit(0, 1) } else { e.gt(&lit(value.into(), e.width())) }
+    if (value + 1) >> e.width() != 0 { lit(0, 1) } else { e.gt(&lit(value.into(), e.width())) }
 }
 
 /// `e + 1` in the same width.

@@ -37,8 +37,10 @@ impl Attend {
         m.comment("Weights: one query of a position a cycle.");
         let going = m.reg_reset("weigh_going_q", &lit(0, 1));
         let (r, t) = (m.reg("weigh_query_q", uint(qb)), m.reg("weigh_position_q", uint(pb)));
-        let (started, ready) =
-            (m.reg_reset("started_q", &lit(0, count_width(ahead))), m.reg_reset("ready_q", &lit(0, count_width(ahead))));
+        let (started, ready) = (
+            m.reg_reset("started_q", &lit(0, count_width(ahead))),
+            m.reg_reset("ready_q", &lit(0, count_width(ahead))),
+        );
         let first = is(&r, 0);
         let issue = m.wire("weigh", &(&going & !(&first & is(&started, ahead))));
         let end = m.wire("weigh_end", &(&issue & r.eq(&block.n)));
@@ -53,7 +55,8 @@ impl Attend {
 
         let line = |name: &str, e: &Expr, reset: bool| Line::new(&format!("wt_{name}"), e, reset);
         let (mut valids, mut lasts) = (line("valid", &issue, true), line("last", &last, true));
-        let (mut rs, mut ts, mut ends) = (line("query", &r, false), line("position", &t, false), line("end", &end, false));
+        let (mut rs, mut ts, mut ends) =
+            (line("query", &r, false), line("position", &t, false), line("end", &end, false));
         let word = m.read(&mem.scores, &self.score_at(parity, &t, &r));
         let word = held(m, "weigh_scores_q", &issue, &word);
         let half = if self.score_lanes() == 1 { lit(0, 1) } else { rs.at(m, 1).bit(0) };

@@ -123,7 +123,8 @@ impl Work {
         let scale_off = kv_off + key_lines + value_lines;
 
         let mut all = runs(a, kind, rng);
-        let mut slots = vec![(false, rng.bits() as u32, rng.bits() as u32, rng.bits() as u32 & 0xff); a.tokens as usize];
+        let mut slots =
+            vec![(false, rng.bits() as u32, rng.bits() as u32, rng.bits() as u32 & 0xff); a.tokens as usize];
         let mut line = rng.below(1 << 30) as u32;
         for run in &mut all {
             run.line = line;
@@ -137,7 +138,11 @@ impl Work {
         let groups = used.div_ceil(v);
         let loud = rng.one_in(6);
         let codes: Vec<Vec<Vec<Vec<i8>>>> = (0..heads)
-            .map(|_| (0..groups).map(|_| (0..words).map(|_| (0..v * l).map(|_| code(rng, loud)).collect()).collect()).collect())
+            .map(|_| {
+                (0..groups)
+                    .map(|_| (0..words).map(|_| (0..v * l).map(|_| code(rng, loud)).collect()).collect())
+                    .collect()
+            })
             .collect();
         let spread = rng.below(5);
         let scales: Vec<Vec<Vec<f32>>> = (0..heads)
