@@ -1,6 +1,7 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
 pub mod axi_read;
+pub mod axi_write;
 pub mod stream;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
