@@ -4,6 +4,7 @@ pub mod attend;
 pub mod fp;
 pub mod matrix;
 pub mod axi_read;
+pub mod axi_write;
 pub mod stream;
 pub mod quantize;
 pub mod vmem;

@@ -3,6 +3,7 @@
 use hw::blocks::fifo_ram::FifoRam;
 use sim::bench::{Block, Cover, check};
 use sim::blocks::axi_read::AxiReadCase;
+use sim::blocks::axi_write::AxiWriteCase;
 use sim::blocks::stream::{StreamCase, WeightsCase};
 use sim::rng::Rng;
 
@@ -66,4 +67,12 @@ fn weights() {
 fn weights_at_full_rate() {
     let mut rng = Rng::announced("weights rate", 37);
     must_pass("b128 n4 c128", &mut rng, &WeightsCase::new(128, 4, 128, 256, true));
+}
+
+#[test]
+fn axi_write() {
+    let mut rng = Rng::announced("axi_write", 38);
+    for (bits, clients) in [(32, 1), (64, 2), (128, 3)] {
+        must_pass(&format!("b{bits} {clients} clients"), &mut rng, &AxiWriteCase::new(bits, clients));
+    }
 }

@@ -134,7 +134,7 @@ impl AxiWrite {
         let free = &!&open_q & !&chosen_q;
         // a client without a burst is not stopped by stop_i: what it does not write is lost anyway
         m.drive(&choose, &(&free & !&stop_q));
-        let begin = m.wire("begin", &(&choose & &taken));
+        let begin = m.wire("begins", &(&choose & &taken));
         let begin_q = |m: &mut Module, name: &str, value: &Expr| {
             let q = m.reg(name, value.ty());
             m.next_when(&q, &begin, value);

@@ -72,9 +72,11 @@ impl AxiWriteClient {
 
         m.comment("The next burst ends with its page or with the command.");
         let block = lit(1 << inside, inside + 1).sub_wrap(&addr_q.low(inside).extend(inside + 1)).as_unsigned();
+        let block = m.wire("block", &block);
         let both = (inside + 1).max(8);
+        let short = if inside + 1 > 8 { block.low(8) } else { block.extend(8) };
         let all = m.wire("all", &left_q.extend(both).le(&block.extend(both)));
-        m.next_when(&len_q, &!&sized_q, &all.mux(&left_q.extend(both), &block.extend(both)).low(8));
+        m.next_when(&len_q, &!&sized_q, &all.mux(&left_q, &short));
         m.next_when(&final_q, &!&sized_q, &all);
         m.next(&sized_q, &(&compared_q & !&ask & !&none));
         m.next_when(&addr_q, &(&load | &ask), &load.mux(&cmd.field("addr"), &addr_q.add_wrap(&len_q.extend(address))));

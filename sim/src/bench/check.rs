@@ -120,6 +120,7 @@ fn run(
         block.after().map_err(wrong)
     };
     let mut bench = Bench::new(library, top, &block.steady(), name, flow, rng.bits())?;
+    bench.settle = block.settle();
     if let Some((memory, prefixes)) = block.memory() {
         bench.attach(library, memory, &prefixes)?;
     }
@@ -154,6 +155,7 @@ fn run(
         }
         cover.count("reset_in_packet", bench.missing() > 0 && bench.missing() < all);
         bench.reset();
+        block.forget();
         for port in block.sticky() {
             promise(port, bench.output(library.port(port)?), 0)?;
         }

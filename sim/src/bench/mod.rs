@@ -66,6 +66,12 @@ pub trait Block {
     fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
         None
     }
+    /// Cycles to wait after all beats have moved.
+    fn settle(&self) -> u64 {
+        20
+    }
+    /// The block was reset: earlier work may be done in part.
+    fn forget(&self) {}
     /// What is still wrong after all work of a run is done.
     fn after(&self) -> Result<(), String> {
         Ok(())

@@ -68,6 +68,8 @@ pub struct Bench {
     flow: Flow,
     rng: Rng,
     cycle: u64,
+    /// Cycles after the last beat.
+    pub(crate) settle: u64,
 }
 
 impl Bench {
@@ -93,6 +95,7 @@ impl Bench {
             flow,
             rng: Rng::new(seed),
             cycle: 0,
+            settle: 20,
         };
         let names = |suffix: &str| -> Vec<String> {
             top.ports.iter().filter_map(|p| p.name.strip_suffix(suffix).map(str::to_string)).collect()
@@ -315,7 +318,7 @@ impl Bench {
             }
         }
         let taken = self.cycle - start;
-        for _ in 0..20 {
+        for _ in 0..self.settle {
             self.step(cover)?;
         }
         Ok(taken)

@@ -164,7 +164,12 @@ fn deep() -> Box<dyn Block> {
 pub const MUTATIONS: &[Mutation] = &[
     bug("axi_read: places not reserved", port, "& (places_q >= ", "& (4'd15 >= "),
     bug("axi_read: end of the last burst lost", port, "beat_last_i & ", "1'b0 & "),
-    bug("axi_read: a beat of another client", port, "beat_id_q == 1'h1", "beat_id_q == 1'h0"),
+    bug(
+        "axi_read: a beat of another client",
+        port,
+        "beat1 = beat_valid_q & (beat_id_q ==",
+        "beat1 = beat_valid_q & (beat_id_q !=",
+    ),
     bug("axi_read: end of memory off by one", port, "end_q > ", "end_q >= "),
     bug("fifo_ram: full seen late", deep, "room_q <= pop |", "room_q <= 1'b1 | pop |"),
 ];
