@@ -2,7 +2,7 @@
 
 use crate::SimError;
 use crate::bench::{BenchError, Block, check_mutated};
-use crate::blocks::TlmmCase;
+use crate::blocks::{self, TlmmCase};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
@@ -56,7 +56,7 @@ pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'stat
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    [MUTATIONS].into_iter().flatten()
+    [MUTATIONS, blocks::matrix::MUTATIONS, blocks::kv_write::MUTATIONS, blocks::gather::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[
