@@ -5,6 +5,7 @@ use crate::bench::{BenchError, Block, Cover, check_mutated};
 use crate::blocks::{self, TlmmCase, axi_read, stream};
 use crate::bench::{BenchError, Block, check_mutated};
 use crate::blocks::{TlmmCase, axi_read, axi_write, stream};
+use crate::blocks::{self, TlmmCase};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
@@ -78,6 +79,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
     .flatten()
     [MUTATIONS, crate::blocks::fp::MUTATIONS].into_iter().flatten()
     [MUTATIONS, axi_read::MUTATIONS, axi_write::MUTATIONS, stream::MUTATIONS].into_iter().flatten()
+    [MUTATIONS, blocks::matrix::MUTATIONS, blocks::kv_write::MUTATIONS, blocks::gather::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

@@ -3,7 +3,7 @@
 use super::act_buffer::select;
 use super::fifo::Fifo;
 use super::fp::{FromInt, Mul};
-use super::kv_write::{ADDRESS_BITS, LINE_SHIFT};
+use super::kv_write::{ADDRESS_BITS, LINE_SHIFT, cut};
 use super::pipe::{delay_n, valid_n};
 use crate::ir::{Design, Expr, Interface, IrError, Module, Ty, cat, lit, repeat, uint};
 use crate::width::{count_width, index_width};
@@ -118,7 +118,13 @@ impl Gather {
         let line_q = at_step("line", &pick_q, &rope_phase_q.mux(&rope_line_q, &embed_line_q));
         let shift = d.trailing_zeros();
         let kept = ADDRESS_BITS - shift;
-        let product_q = at_step("product", &weigh_q, &(&row_q * &beats_q).low(kept));
+        let product = cut(&mut m, "product", &(&row_q * &beats_q), kept);
+        let mut at_step = |name: &str, step: &Expr, value: &Expr| {
+            let q = m.reg(&format!("{name}_q"), value.ty());
+            m.next_when(&q, step, value);
+            q
+        };
+        let product_q = at_step("product", &weigh_q, &product);
         let offset_q = at_step("offset", &keep_q, &product_q);
         let bytes = cat([&line_q, &lit(0, LINE_SHIFT)]).extend(ADDRESS_BITS);
         let addr_q = at_step("addr", &place_q, &bytes.add_wrap(&cat([&offset_q, &lit(0, shift)])));
@@ -145,23 +151,18 @@ impl Gather {
         m.next_when(&scaled_q, &(&fire | &ask_q), &!&ask_q);
         m.next_when(&ended_q, &(&fire | &ask_q), &(!&ask_q & rd_data.field("last")));
         let data = rd_data.field("data");
-        let half_q = m.reg_reset("half_q", &lit(0, 1));
-        // a beat of four bytes is half a pair; codes of such a beat lie in the upper half's place
-        let (loaded, pair_there) = match d {
-            4 => {
-                m.next_when(&half_q, &(&ask_q | (&fire & &turn_q)), &(!&ask_q & !&half_q));
-                (cat([&data, &turn_q.mux(&shift_q.slice(32, 32), &data)]), half_q.clone())
-            }
-            _ => {
-                m.next(&half_q, &lit(1, 1));
-                (data, half_q.clone())
-            }
+        // a beat of four bytes is half a pair; codes take the low half, both halves get them
+        let (loaded, pairs) = if d == 4 {
+            let half_q = m.reg_reset("half_q", &lit(0, 1));
+            m.next_when(&half_q, &(&ask_q | (&fire & &turn_q)), &(!&ask_q & !&half_q));
+            (cat([&data, &turn_q.mux(&shift_q.slice(32, 32), &data)]), half_q.extend(left_bits))
+        } else {
+            (data, lit((d / 8).into(), left_bits))
         };
         let by_byte = cat([&lit(0, 8), &shift_q.slice(8, 8 * wide - 8)]);
         let by_pair = if wide > 8 { cat([&lit(0, 64), &shift_q.slice(64, 8 * wide - 64)]) } else { shift_q.clone() };
         let moved = turn_q.mux(&by_pair, &by_byte);
         m.next_when(&shift_q, &(&fire | &step_byte | &step_pair), &fire.mux(&loaded, &moved));
-        let pairs = if d == 4 { pair_there.extend(left_bits) } else { lit((d / 8).into(), left_bits) };
         let gain = turn_q.mux(&pairs, &(&of_scale | &all_begun).mux(&lit(0, left_bits), &lit(d.into(), left_bits)));
         let fewer = left_q.sub_wrap(&lit(1, left_bits));
         let left_next = ask_q.mux(&lit(0, left_bits), &fire.mux(&gain, &fewer));
@@ -227,7 +228,7 @@ impl Gather {
         let group_q = m.reg_reset("group_q", &lit(0, index_width(ng.into())));
         let vm_addr_q = m.reg("vm_addr_q", uint(vm_addr));
         let first = (&dst_q * &lit(ng.into(), count_width(ng.into()))).add_wrap(&group_q);
-        let first = if first.width() > vm_addr { first.low(vm_addr) } else { first.extend(vm_addr) };
+        let first = cut(&mut m, "first_addr", &first, vm_addr);
         let onward = vm_addr_q.add_wrap(&lit(u128::from(ng) & ((1 << vm_addr) - 1), vm_addr));
         m.next_when(&vm_addr_q, &(&place_q | &free), &place_q.mux(&first, &onward));
         m.drive(&vm_wr.valid, &queue.get("out_valid_o"));

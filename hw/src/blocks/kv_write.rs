@@ -27,6 +27,16 @@ pub struct KvWrite {
     pub row_codes: u32,
 }
 
+/// The low `width` bits of a value of which no more are needed.
+pub(crate) fn cut(m: &mut Module, name: &str, value: &Expr, width: u32) -> Expr {
+    if value.width() <= width {
+        return value.extend(width);
+    }
+    let whole = m.wire(name, value);
+    m.unused(name, &[whole.slice(width, value.width() - width)]);
+    whole.low(width)
+}
+
 impl KvWrite {
     /// Codes of a slot in a word of the row memory.
     fn span(&self) -> u32 {
@@ -125,6 +135,10 @@ impl KvWrite {
         m.next_when(&group_q, &code_ends, &code.field("group"));
         m.next_when(&vector_q, &code_ends, &code.field("vector"));
 
+        if ng == 1 {
+            m.unused("group", &[group_q.clone()]);
+        }
+
         m.comment("The scale of the same vector and group comes next.");
         m.drive(&scale.ready, &await_q);
         let scaled = m.wire("scaled", &scale.fire());
@@ -142,6 +156,7 @@ impl KvWrite {
             let lanes: Vec<Expr> = (0..v).map(|s| select(&group_q, &of_lane(s))).collect();
             select(&slot_q, &lanes)
         };
+        let head = cut(&mut m, "head", &(&vector_q * &kv_stride_q), 32);
         let mut at_step = |name: &str, step: &Expr, value: &Expr| {
             let q = m.reg(&format!("{name}_q"), value.ty());
             m.next_when(&q, step, value);
@@ -150,22 +165,22 @@ impl KvWrite {
         let valid_q = at_step("valid", &pick_q, &picked(&valids, 1));
         let position_q = at_step("position", &pick_q, &picked(&positions, 32));
         let cache_q = at_step("cache", &pick_q, &picked(&caches, 32));
-        let head_q = at_step("head", &pick_q, &(&vector_q * &kv_stride_q).low(32));
-        let product_q = at_step("product", &weigh_q, &(&position_q * &row_beats_q).low(ADDRESS_BITS));
+        let head_q = at_step("head", &pick_q, &head);
+        let shift = d.trailing_zeros();
+        let product = cut(&mut m, "product", &(&position_q * &row_beats_q), ADDRESS_BITS - shift);
+        let mut at_step = |name: &str, step: &Expr, value: &Expr| {
+            let q = m.reg(&format!("{name}_q"), value.ty());
+            m.next_when(&q, step, value);
+            q
+        };
+        let product_q = at_step("product", &weigh_q, &product);
         let line_q = at_step("line", &weigh_q, &cache_q.add_wrap(&scales_q.mux(&scale_off_q, &kv_off_q)));
         let offset_q = at_step("offset", &add_q, &product_q);
         let base_q = at_step("base", &add_q, &line_q.add_wrap(&head_q));
-        let shift = d.trailing_zeros();
-        let bytes = |value: &Expr, low: u32| {
-            let kept = value.width().min(ADDRESS_BITS - low);
-            cat([&value.low(kept), &lit(0, low)]).extend(ADDRESS_BITS)
-        };
+        let bytes = |value: &Expr, low: u32| cat([value, &lit(0, low)]).extend(ADDRESS_BITS);
         let of_scale = cat([&position_q, &value_q, &lit(0, 2)]).extend(ADDRESS_BITS);
         let offset = scales_q.mux(&of_scale, &bytes(&offset_q, shift));
         let addr_q = at_step("addr", &place_q, &bytes(&base_q, LINE_SHIFT).add_wrap(&offset));
-        if shift > 0 {
-            m.unused("product", &[offset_q.slice(ADDRESS_BITS - shift, shift)]);
-        }
         m.unused("addr", &[addr_q.low(2)]);
         let skip = m.wire("skip", &(&weigh_q & !&valid_q));
         m.drive(&wr_cmd.valid, &ask_q);

@@ -100,7 +100,8 @@ impl Bench {
         let names = |suffix: &str| -> Vec<String> {
             top.ports.iter().filter_map(|p| p.name.strip_suffix(suffix).map(str::to_string)).collect()
         };
-        let (sinks, sources) = (names("_valid_i"), names("_valid_o"));
+        let (mut sinks, sources) = (names("_valid_i"), names("_valid_o"));
+        sinks.retain(|name| id(&format!("{name}_ready_o")).is_ok()); // others are plain inputs
         let fields = |stream: &str, dir: Dir| -> Result<Vec<PortId>, SimError> {
             let prefix = format!("{stream}_");
             let own = |p: &&hw::ir::Port| {

@@ -45,7 +45,8 @@ impl Block for GatherCase {
         let words = count(rng, size, u.vm_words.min(12)) as usize;
         let dst = rng.below(u.vm_words - words as u64 + 1) as usize;
         let code_beats = match rng.below(3) {
-            0 => rng.within(1, 9) as usize,
+            0 => rng.within(1, (words * l).div_ceil(d) as u64) as usize,
+            1 => (words * l).div_ceil(d) + rng.within(1, 3) as usize,
             _ => (words * l).div_ceil(d),
         };
         let embed_beats = 1 + code_beats;
