@@ -51,6 +51,9 @@ pub enum EngineError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// The accelerator, or the compilation for it, failed.
+    #[error("{0}")]
+    Device(String),
 }
 
 /// A machine that holds one model and computes its logits.

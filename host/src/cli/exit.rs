@@ -132,7 +132,7 @@ impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
         let exit = match &error {
             EngineError::Request(_) | EngineError::Weights(_) => Exit::Data,
-            EngineError::Memory { .. } => Exit::System,
+            EngineError::Memory { .. } | EngineError::Device(_) => Exit::System,
             EngineError::Sequence(_) => Exit::Internal,
         };
         CliError::new(exit, error)

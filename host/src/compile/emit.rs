@@ -1,0 +1,307 @@
+//! Descriptors and the streams they consume, written together so that their orders agree.
+//!
+//! Units run at the same time, so a descriptor waits for those whose data it takes or overwrites:
+//!
+//! | descriptor | waits for | because |
+//! |---|---|---|
+//! | gather | | everything is idle when a pass starts |
+//! | quant act | gather, epilogue, attend | they write the vectors it reads |
+//! | | engine, epilogue | they still read the old codes and scales |
+//! | | quant | the quantiser wrote a normed vector that it reads |
+//! | quant norm | gather, epilogue, attend, quant | the same, and the scratch it overwrites |
+//! | quant query, key, value | epilogue | it writes the vectors |
+//! | quant query | attend | it still reads the old queries |
+//! | linear | quant | codes and scales; also the readers of the place it overwrites |
+//! | linear of several rounds | epilogue | it reads sums that the last round wrote |
+//! | attend | quant, kv | queries, keys and values; also the readers of the place it overwrites |
+//! | end | all | |
+//!
+//! A unit carries out its own commands in order. `tests::hazards` checks every program against this.
+
+use super::error::{CompileError, at_most, multiple};
+use super::matrix::{Layout, Matrix, Round};
+use super::memory::VectorMap;
+use super::packets::{PacketWriter, Trits, WeightRun};
+use spec::numerics::f32ops::flush;
+use spec::program::{Descriptor, DeviceShape, LABEL_NONE, Op, epilogue, quant, stream, wait};
+use std::ops::Range;
+
+/// A norm: weights and epsilon.
+pub(super) type Norm<'a> = Option<(&'a [f32], f32)>;
+
+/// A vector that matrices read: where it lies and the norm before them.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub src: usize,
+    pub cols: usize,
+    pub norm: Norm<'a>,
+}
+
+/// What the activation buffer holds: layout, and the norm of its own that a layer put before.
+type Held = (Layout, Option<(Vec<f32>, f32)>);
+
+/// Words of streams up to some place in the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Of each weight run.
+    pub weights: Vec<u64>,
+    pub rows: u64,
+    pub norms: u64,
+    pub mults: u64,
+}
+
+/// A program under construction. `Stream` descriptors are entered later, when lengths are known.
+pub(super) struct Emitter<'a> {
+    pub shape: &'a DeviceShape,
+    pub map: VectorMap,
+    pub label: u16,
+    pub program: Vec<Descriptor>,
+    /// Where weight runs start.
+    pub starts: Vec<usize>,
+    pub runs: Vec<WeightRun>,
+    pub rows: PacketWriter,
+    pub norms: PacketWriter,
+    pub mults: PacketWriter,
+    pub counts: Counts,
+    act: Option<Held>,
+    normed: bool,
+}
+
+impl<'a> Emitter<'a> {
+    pub fn new(shape: &'a DeviceShape, map: VectorMap) -> Self {
+        let writer = || PacketWriter::new(shape);
+        Emitter {
+            shape,
+            map,
+            label: LABEL_NONE,
+            program: Vec::new(),
+            starts: Vec::new(),
+            runs: Vec::new(),
+            rows: writer(),
+            norms: writer(),
+            mults: writer(),
+            counts: Counts::default(),
+            act: None,
+            normed: false,
+        }
+    }
+
+    /// Appends a descriptor.
+    pub fn emit(&mut self, op: Op, wait: u32, fields: &[(&str, u64)]) -> Result<(), CompileError> {
+        let mut d = Descriptor::new(op, wait, self.label);
+        for &(name, value) in fields {
+            d.set(name, value)?;
+        }
+        self.program.push(d);
+        Ok(())
+    }
+
+    /// The vector that matrices read has changed.
+    pub fn new_input(&mut self) {
+        (self.act, self.normed) = (None, false);
+    }
+
+    /// The weights that follow are of this format.
+    pub fn select(&mut self, sherry: bool) -> Result<(), CompileError> {
+        if self.runs.last().is_none_or(|run| run.sherry != sherry) {
+            self.starts.push(self.program.len());
+            self.runs.push(WeightRun::new(self.shape, sherry));
+            self.counts.weights.push(0);
+            self.emit(Op::Stream, 0, &[("stream", u64::from(stream::WEIGHT)), ("sherry", u64::from(sherry))])?;
+        }
+        Ok(())
+    }
+
+    fn norm_words(&mut self, weights: &[f32], words: usize) {
+        let padded = words * self.shape.lanes();
+        self.norms.push_f32((0..padded).map(|column| weights.get(column).map_or(0.0, |&weight| flush(weight))));
+        self.counts.norms += words as u64;
+    }
+
+    fn norm_fields(norm: Norm<'_>) -> [(&'static str, u64); 3] {
+        match norm {
+            Some((weights, eps)) => {
+                let count = weights.len() as f32;
+                [("norm", 1), ("count", u64::from(count.to_bits())), ("eps", u64::from(eps.to_bits()))]
+            }
+            None => [("norm", 0), ("count", 0), ("eps", 0)],
+        }
+    }
+
+    /// Activations of `input` to the activation buffer, unless they are there already.
+    pub fn activate(&mut self, input: Input<'_>, layout: Layout, own: Norm<'_>) -> Result<(), CompileError> {
+        let held: Held = (layout, own.map(|(weights, eps)| (weights.to_vec(), eps)));
+        if self.act.as_ref() == Some(&held) {
+            return Ok(());
+        }
+        at_most("columns of a layer", layout.cols, self.shape.max_cols, "choose a preset with more columns")?;
+        if layout.sherry && layout.group_cols != layout.cols {
+            multiple("columns of a group of Sherry weights", layout.group_cols, 4, "regroup the scales")?;
+        }
+        let words = input.cols.div_ceil(self.shape.lanes());
+        let written = wait::GATHER | wait::QUANT | wait::EPILOGUE | wait::ATTEND;
+        let mut src = input.src;
+        let norm = match (own, input.norm) {
+            (Some(own), Some((weights, eps))) => {
+                src = self.map.norm;
+                if !self.normed {
+                    self.norm_words(weights, words);
+                    let [norm, count, eps] = Self::norm_fields(Some((weights, eps)));
+                    let place = [("src", input.src as u64), ("dst", src as u64), ("words", words as u64)];
+                    let fields = [("mode", u64::from(quant::NORM)), ("vectors", 1), norm, count, eps];
+                    self.emit(Op::Quant, written, &[&fields[..], &place].concat())?;
+                    self.normed = true;
+                }
+                Some(own)
+            }
+            (own, outer) => own.or(outer),
+        };
+        if let Some((weights, _)) = norm {
+            self.norm_words(weights, words);
+        }
+        let fields = [
+            ("mode", u64::from(quant::ACT)),
+            ("sherry", u64::from(layout.sherry)),
+            ("src", src as u64),
+            ("words", words as u64),
+            ("vectors", 1),
+            ("cols", layout.cols as u64),
+            ("seg_cols", layout.seg_cols as u64),
+            ("group_cols", layout.group_cols as u64),
+        ];
+        self.emit(Op::Quant, written | wait::ENGINE, &[&fields[..], &Self::norm_fields(norm)].concat())?;
+        self.act = Some(held);
+        Ok(())
+    }
+
+    /// All tiles of a matrix; `place` is the first column word of the result.
+    pub fn matrix(&mut self, matrix: &Matrix<'_>, input: Input<'_>, place: usize) -> Result<(), CompileError> {
+        at_most(
+            format!("rows of the smallest tile of {}", matrix.name),
+            matrix.unit * self.shape.rows,
+            self.shape.tile_rows,
+            "choose a preset with a larger tile",
+        )?;
+        for tile in matrix.tiles(self.shape) {
+            for (number, round) in matrix.rounds.iter().enumerate() {
+                let own = matrix.parts[round.parts[0]].linear.input_norm.as_ref();
+                self.select(round.layout.sherry)?;
+                self.activate(input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
+                self.tile(matrix, tile.clone(), number, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One round of one tile.
+    fn tile(
+        &mut self,
+        matrix: &Matrix<'_>,
+        tile: Range<usize>,
+        number: usize,
+        place: usize,
+    ) -> Result<(), CompileError> {
+        let q = self.shape.rows;
+        let (rows, round, last) = (tile.start * q..tile.end * q, &matrix.rounds[number], matrix.rounds.len() - 1);
+        let mode = if number == last { matrix.mode } else { epilogue::STORE };
+        let paired = matches!(mode, epilogue::SILU | epilogue::RELU2 | epilogue::ROPE);
+        let segments = round.layout.segments();
+        let scales = matrix.scales(rows.clone(), round);
+        let uniform = uniform(&scales, q, paired);
+        let (bias, grouped) = (number == last && matrix.bias(), matrix.grouped(round));
+        self.push_rows(&scales, uniform.is_none(), bias.then(|| matrix.biases(rows.clone()).collect()));
+        if grouped {
+            for segment in &segments {
+                rows.clone().for_each(|row| self.mults.push(matrix.multiplier(row, round, segment)));
+            }
+            self.counts.mults += (segments.len() * tile.len()) as u64;
+        }
+        let trits = matrix.trits(rows, round);
+        self.push_weights(&trits, round, &segments);
+        let halves = if matches!(mode, epilogue::SILU | epilogue::RELU2) { 2 } else { 1 };
+        let first = tile.start / halves * q;
+        let (dst, cols) = match number == last {
+            true => (place + first / self.shape.lanes(), matrix.result - first),
+            false => (self.map.planes, tile.len() * q),
+        };
+        let (a, b) = uniform.unwrap_or((0.0, 0.0));
+        let waits = wait::QUANT | if matrix.many_rounds() { wait::EPILOGUE } else { 0 };
+        self.emit(
+            Op::Linear,
+            waits,
+            &[
+                ("words", tile.len() as u64),
+                ("segs", segments.len() as u64),
+                ("planes", 1),
+                ("grouped", u64::from(grouped)),
+                ("sherry", u64::from(round.layout.sherry)),
+                ("mode", u64::from(mode)),
+                ("accumulate", u64::from(number > 0)),
+                ("bias", u64::from(bias)),
+                ("row_scale", u64::from(uniform.is_none())),
+                ("rope_words", matrix.rope_words as u64),
+                ("scale_a", u64::from(a.to_bits())),
+                ("scale_b", u64::from(b.to_bits())),
+                ("dst", dst as u64),
+                ("acc", if number > 0 { self.map.planes as u64 } else { 0 }),
+                ("cols", cols.min(tile.len() * q / halves) as u64),
+            ],
+        )
+    }
+
+    /// Words of the row stream: scales, then biases of each word.
+    pub fn push_rows(&mut self, scales: &[Option<f32>], row_scale: bool, biases: Option<Vec<f32>>) {
+        let q = self.shape.rows;
+        for (word, scales) in scales.chunks(q).enumerate() {
+            if row_scale {
+                self.rows.push_f32(scales.iter().map(|scale| scale.unwrap_or(0.0)));
+                self.counts.rows += 1;
+            }
+            if let Some(biases) = &biases {
+                let biases = &biases[word * q..][..q];
+                self.rows.push_f32(biases.iter().map(|&bias| flush(bias)));
+                self.counts.rows += 1;
+            }
+        }
+    }
+
+    fn push_weights(&mut self, trits: &[i8], round: &Round, segments: &[Range<usize>]) {
+        self.push_plane(&Trits { rows: trits, cols: round.layout.cols, segments });
+    }
+
+    /// A plane of a tile to the weight stream.
+    pub fn push_plane(&mut self, trits: &Trits<'_>) {
+        if let (Some(run), Some(count)) = (self.runs.last_mut(), self.counts.weights.last_mut()) {
+            run.push(trits);
+            *count = run.words;
+        }
+    }
+}
+
+/// The scales of even and of odd words (of all words, unless paired) if one number will do for each.
+fn uniform(scales: &[Option<f32>], q: usize, paired: bool) -> Option<(f32, f32)> {
+    let one = |odd: Option<usize>| -> Option<f32> {
+        let words = scales.chunks(q).enumerate().filter(|(word, _)| odd.is_none_or(|odd| word % 2 == odd));
+        let mut all = words.flat_map(|(_, scales)| scales.iter().flatten());
+        let first = *all.next().unwrap_or(&0.0);
+        all.all(|scale| scale.to_bits() == first.to_bits()).then_some(first)
+    };
+    match paired {
+        true => Some((one(Some(0))?, one(Some(1))?)),
+        false => one(None).map(|scale| (scale, scale)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uniform;
+
+    #[test]
+    fn scales_of_words() {
+        let (a, b) = (Some(1.5), Some(2.5));
+        assert_eq!(uniform(&[a, a, b, None], 2, true), Some((1.5, 2.5)));
+        assert_eq!(uniform(&[a, a, b, b], 2, false), None);
+        assert_eq!(uniform(&[a, a, None, a], 2, false), Some((1.5, 1.5)));
+        assert_eq!(uniform(&[None; 4], 2, true), Some((0.0, 0.0)));
+    }
+}

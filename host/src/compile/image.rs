@@ -1,0 +1,225 @@
+//! The compiled model: sections of memory, two programs, and what the host must know.
+
+use super::emit::{Counts, Emitter};
+use super::error::CompileError;
+use super::memory::{CacheGeometry, Heads, VectorMap};
+use spec::model::ModelConfig;
+use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait};
+
+/// Bytes that lie together in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What they are.
+    pub name: String,
+    /// Their first line.
+    pub line: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A program in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its first line.
+    pub line: u64,
+    /// Its descriptors.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// A model compiled for a machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceImage {
+    /// The machine.
+    pub shape: DeviceShape,
+    /// The model; its context is the compiled one.
+    pub config: ModelConfig,
+    /// What to write to memory before the first pass.
+    pub sections: Vec<Section>,
+    /// All layers, no head: for tokens whose logits nobody wants.
+    pub body: Program,
+    /// All layers and the head.
+    pub full: Program,
+    /// Sizes of heads.
+    pub heads: Heads,
+    /// Places in the vector memory.
+    pub vectors: VectorMap,
+    /// Layout of a sequence's cache.
+    pub cache: CacheGeometry,
+    /// First line of the area for logits: a row of binary32 for every slot.
+    pub logits_line: u64,
+    /// Lines of a slot's logits.
+    pub logits_lines: u64,
+    /// First line of the first sequence's cache.
+    pub cache_line: u64,
+}
+
+impl DeviceImage {
+    /// Bytes of memory with caches for this many sequences.
+    pub fn memory_bytes(&self, sequences: usize) -> u64 {
+        (self.cache_line + self.cache.lines * sequences as u64) * LINE
+    }
+
+    /// Sequences whose caches fit a memory.
+    pub fn sequences(&self, memory_bytes: u64) -> usize {
+        ((memory_bytes / LINE).saturating_sub(self.cache_line) / self.cache.lines) as usize
+    }
+
+    /// First line of a sequence's cache.
+    pub fn sequence_line(&self, sequence: usize) -> u64 {
+        self.cache_line + self.cache.lines * sequence as u64
+    }
+
+    /// All sections in a memory of this size.
+    pub fn memory(&self, bytes: u64) -> Vec<u8> {
+        let mut memory = vec![0; bytes.max(self.memory_bytes(0)) as usize];
+        for section in &self.sections {
+            let start = (section.line * LINE) as usize;
+            memory[start..start + section.bytes.len()].copy_from_slice(&section.bytes);
+        }
+        memory
+    }
+
+    /// Sizes for people, one thing a line.
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        for section in &self.sections {
+            text += &format!("{:<12} line {:>9} {:>12} bytes\n", section.name, section.line, section.bytes.len());
+        }
+        let bytes = self.cache.lines * LINE;
+        text += &format!("{:<12} line {:>9} {bytes:>12} bytes a sequence\n", "cache", self.cache_line);
+        let (words, all) = (self.vectors.words, self.shape.vm_words);
+        text + &format!("vector memory: {words} of {all} column words; {} descriptors\n", self.full.descriptors.len())
+    }
+}
+
+/// Sections begin at packets, so that no burst of a packet crosses 4 KiB.
+struct Layout {
+    sections: Vec<Section>,
+    line: u64,
+}
+
+impl Layout {
+    fn place(&mut self, bytes: u64) -> u64 {
+        let line = self.line;
+        self.line += bytes.next_multiple_of(PACKET) / LINE;
+        line
+    }
+
+    fn add(&mut self, name: impl Into<String>, bytes: Vec<u8>) -> u64 {
+        let line = self.place(bytes.len() as u64);
+        if !bytes.is_empty() {
+            self.sections.push(Section { name: name.into(), line, bytes });
+        }
+        line
+    }
+}
+
+/// Where streams lie.
+struct Streams {
+    /// First line of each weight run, lines from port to port.
+    weights: Vec<(u64, u64)>,
+    sherry: Vec<bool>,
+    rows: u64,
+    norms: u64,
+    mults: u64,
+}
+
+/// Lays everything out and completes the programs.
+pub(super) fn assemble(
+    e: Emitter<'_>,
+    body: (usize, Counts),
+    [embed, rope]: [Vec<u8>; 2],
+    (config, heads, cache): (ModelConfig, Heads, CacheGeometry),
+) -> Result<DeviceImage, CompileError> {
+    let shape = e.shape;
+    let mut layout = Layout { sections: Vec::new(), line: 0 };
+    let streams = e.runs.len() as u64 + 3;
+    let program_bytes = |len: usize| (len as u64 + streams + 1) * BYTES as u64;
+    let lines = [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
+    let (embed_line, rope_line) = (layout.add("embedding", embed), layout.add("rotary", rope));
+    let mut at = Streams {
+        weights: Vec::new(),
+        sherry: e.runs.iter().map(|run| run.sherry).collect(),
+        norms: layout.add("norms", e.norms.finish(0)),
+        rows: layout.add("rows", e.rows.finish(0)),
+        mults: layout.add("multipliers", e.mults.finish(0)),
+    };
+    for (number, run) in e.runs.into_iter().enumerate() {
+        let ports = run.finish();
+        let stride = ports.first().map_or(0, |port| port.len() as u64 / LINE);
+        let first = layout.line;
+        for (port, bytes) in ports.into_iter().enumerate() {
+            layout.add(format!("weights {number}.{port}"), bytes);
+        }
+        at.weights.push((first, stride));
+    }
+    let mut program = e.program;
+    program[0].set("embed", embed_line)?;
+    program[0].set("rope", rope_line)?;
+    let finish = |line: u64, len: usize, counts: &Counts| -> Result<Program, CompileError> {
+        let descriptors = complete(shape, &program[..len], &e.starts, &at, counts)?;
+        Ok(Program { line, descriptors })
+    };
+    let full = finish(lines[1], program.len(), &e.counts)?;
+    let body = finish(lines[0], body.0, &body.1)?;
+    for (name, program) in [("body", &body), ("full", &full)] {
+        let bytes = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
+        layout.sections.insert(0, Section { name: format!("{name} program"), line: program.line, bytes });
+    }
+    layout.sections.sort_by_key(|section| section.line);
+    let logits_bytes = (4 * config.vocab as u64).next_multiple_of(PACKET);
+    let logits_line = layout.place(logits_bytes * shape.tokens as u64);
+    let (logits_lines, cache_line) = (logits_bytes / LINE, layout.line);
+    let (shape, vectors, sections) = (shape.clone(), e.map, layout.sections);
+    Ok(DeviceImage {
+        shape,
+        config,
+        sections,
+        body,
+        full,
+        heads,
+        vectors,
+        cache,
+        logits_line,
+        logits_lines,
+        cache_line,
+    })
+}
+
+/// Enters the runs of all streams and the end.
+fn complete(
+    shape: &DeviceShape,
+    program: &[Descriptor],
+    starts: &[usize],
+    at: &Streams,
+    counts: &Counts,
+) -> Result<Vec<Descriptor>, CompileError> {
+    let mut out = vec![program[0]];
+    for (id, line, words, size) in [
+        (stream::NORM, at.norms, counts.norms, 4 * shape.lanes()),
+        (stream::ROW, at.rows, counts.rows, 4 * shape.rows),
+        (stream::MULT, at.mults, counts.mults, shape.rows),
+    ] {
+        if words > 0 {
+            let mut d = Descriptor::new(Op::Stream, 0, LABEL_NONE);
+            d.set("stream", u64::from(id))?;
+            d.set("addr", line)?;
+            d.set("packets", shape.packets(words * size as u64))?;
+            d.set("words", words)?;
+            out.push(d);
+        }
+    }
+    for (index, d) in program.iter().enumerate().skip(1) {
+        let mut d = *d;
+        if let Some(run) = starts.iter().position(|&start| start == index) {
+            let (words, (line, stride)) = (counts.weights[run], at.weights[run]);
+            d.set("addr", line)?;
+            d.set("stride", stride)?;
+            d.set("packets", shape.packets(shape.weight_bytes(words, at.sherry[run])))?;
+            d.set("words", words)?;
+        }
+        out.push(d);
+    }
+    out.push(Descriptor::new(Op::End, wait::ALL, LABEL_NONE));
+    Ok(out)
+}

@@ -1,0 +1,85 @@
+//! The compiler: a model and the sizes of a machine to programs and the bytes of its memory.
+//!
+//! * `matrix`: rows of a matrix in the order of the engine, rounds that add planes up.
+//! * `emit`: descriptors with the streams they consume; what waits for what.
+//! * `layers`: the order of a pass.
+//! * `memory`: places in the vector memory, layout of a cache.
+//! * `packets`: weights as packets.
+//! * `tables`: embedding rows, rotary factors.
+//! * `image`: the result.
+//!
+//! The same model and machine give the same bytes.
+
+mod emit;
+mod error;
+mod image;
+mod layers;
+mod matrix;
+mod memory;
+mod packets;
+mod tables;
+
+pub use error::CompileError;
+pub use image::{DeviceImage, Program, Section};
+pub use memory::{CacheGeometry, Heads, VectorMap};
+
+use emit::Emitter;
+use layers::LayerPlan;
+use spec::model::ModelWeights;
+use spec::program::{DeviceShape, Op};
+
+/// Choices of a compilation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Positions of a sequence; otherwise as many as model and machine allow.
+    pub context: Option<usize>,
+}
+
+/// Compiles a model for a machine.
+pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) -> Result<DeviceImage, CompileError> {
+    shape.validate()?;
+    weights.validate()?;
+    let mut config = weights.config.clone();
+    let context = options.context.unwrap_or(config.max_context.min(shape.max_context));
+    let advice = "use a smaller context (-c) or a preset with a larger one";
+    error::at_most("context", context, config.max_context.min(shape.max_context), advice)?;
+    if context == 0 {
+        let (what, expected) = ("context".to_string(), "at least 1".to_string());
+        return Err(CompileError::Rule { what, found: 0, expected, advice: "use a larger context (-c)" });
+    }
+    for (what, cols) in [("hidden", config.hidden), ("heads x head_dim", config.q_dim()), ("ffn", config.ffn)] {
+        error::at_most(what, cols, shape.max_cols, "choose a preset with a larger engine.max_cols")?;
+    }
+    config.max_context = context;
+    let heads = Heads::new(&config, shape)?;
+    let cache = CacheGeometry::new(&config, shape, &heads, context);
+    let plans: Vec<LayerPlan<'_>> = weights.layers.iter().map(|l| LayerPlan::new(&config, shape, l)).collect();
+    let matrices: Vec<_> = plans.iter().flat_map(LayerPlan::matrices).collect();
+    let map = VectorMap::new(&config, shape, &heads, &matrices)?;
+
+    let (embed_beats, rope_beats) = (tables::embed_beats(&config, shape), tables::rope_beats(&heads, shape));
+    let mut e = Emitter::new(shape, map);
+    e.emit(
+        Op::Gather,
+        0,
+        &[
+            ("embed_beats", embed_beats as u64),
+            ("words", config.hidden.div_ceil(shape.lanes()) as u64),
+            ("rope_beats", rope_beats as u64),
+            ("dst", map.x as u64),
+        ],
+    )?;
+    for (index, plan) in plans.iter().enumerate() {
+        plan.emit(&mut e, &config, &heads, &cache, index)?;
+    }
+    let body = (e.program.len(), e.counts.clone());
+    let embed = weights.embed.to_coded();
+    let head = weights.head.as_ref().map(|head| head.to_coded());
+    layers::head(&mut e, weights, head.as_ref().unwrap_or(&embed))?;
+    let embed = tables::embed(&embed, shape, embed_beats);
+    let rope = tables::rope(&config, shape, context, rope_beats);
+    image::assemble(e, body, [embed, rope], (config, heads, cache))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Programs: hazards, determinism, errors.

@@ -1,0 +1,63 @@
+//! The accelerator behind [`crate::engine::Engine`].
+//!
+//! * [`engine`]: sequences, slots and passes; the same for every kind of device.
+//! * [`reference`]: the device of `spec`, plain and slow.
+//!
+//! A device is whatever implements [`PassRunner`]: the reference device, a simulation of the RTL, a board.
+
+pub mod engine;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use engine::DeviceEngine;
+pub use reference::{ReferenceDevice, ReferenceRunner};
+
+use spec::{
+    device::{Fault, Pass, PassResult},
+    program::DeviceShape,
+};
+use thiserror::Error;
+
+/// Why a device did not do what it was told.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// It gave a pass up.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    /// It could not be reached, or is not what it should be.
+    #[error("{0}")]
+    Device(String),
+}
+
+/// A device that carries out passes. The only part that differs between reference, simulation and board.
+pub trait PassRunner: Send {
+    /// Its sizes.
+    fn shape(&self) -> &DeviceShape;
+
+    /// What it is, for people.
+    fn describe(&self) -> String;
+
+    /// Bytes of its memory.
+    fn memory_bytes(&self) -> u64;
+
+    /// Writes memory.
+    fn upload(&mut self, addr: u64, bytes: &[u8]) -> Result<(), RunError>;
+
+    /// Reads memory.
+    fn read(&mut self, addr: u64, len: usize) -> Result<Vec<u8>, RunError>;
+
+    /// Carries out a pass; logits that are wanted pass through `logits` in memory.
+    fn run(&mut self, pass: &Pass, logits: LogitsArea) -> Result<PassResult, RunError>;
+}
+
+/// Where a device puts logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogitsArea {
+    /// First line of slot 0.
+    pub line: u64,
+    /// Lines from a slot to the next.
+    pub stride: u64,
+    /// Logits of a slot.
+    pub vocab: usize,
+}
