@@ -9,12 +9,15 @@ use crate::blocks::{self, TlmmCase};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
+/// A bench with stimulus of its own, given what to replace by what.
+pub type OwnBench = fn(&mut Rng, Option<(&str, &str)>) -> Result<Cover, SimError>;
+
 /// Who must notice a planted bug.
 pub enum Noticer {
     /// The harness with this block.
     Block(fn() -> Box<dyn Block>),
-    /// A bench of its own, given what to replace by what.
-    Own(fn(&mut Rng, Option<(&str, &str)>) -> Result<Cover, SimError>),
+    /// A bench of its own.
+    Own(OwnBench),
 }
 
 /// A piece of Verilog and what a mistake would make of it.

@@ -77,7 +77,7 @@ impl ResetCtl {
         let count_q = m.reg_reset("count_q", &lit(0, width));
         let reached = |count: u128| count_q.ge(&lit(count, width));
 
-        let begin = m.wire("begin", &(at(RUN) & &request));
+        let begin = m.wire("starts", &(at(RUN) & &request));
         let late = m.wire("late", &reached(u128::from(patience) - 1));
         let quiet = m.wire("quiet", &(reached(u128::from(Self::SETTLE) - 1) & !busy.any()));
         let drained = m.wire("drained", &(at(DRAIN) & (&quiet | &late)));

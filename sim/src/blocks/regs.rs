@@ -275,6 +275,9 @@ fn happen(rig: &mut Rig, e: &mut Expected) -> Result<(), BenchError> {
             ports.iter().zip(report).for_each(|(port, value)| rig.set(port, value.into()));
             let pulses: Vec<&str> =
                 [(done, "done_i"), (fault, "fault_i")].iter().filter(|p| p.0).map(|p| p.1).collect();
+            let drain = e.busy && !e.draining && rig.rng.one_in(3);
+            e.draining |= drain;
+            rig.set("draining_i", e.draining.into());
             rig.pulse(&pulses)?;
             let badly = fault && !e.fault && !e.draining;
             let well = done && e.busy && !fault && !e.draining;
@@ -289,7 +292,7 @@ fn happen(rig: &mut Rig, e: &mut Expected) -> Result<(), BenchError> {
             }
         }
         2 => {
-            (e.draining, e.stuck) = (rig.rng.one_in(3), rig.rng.one_in(3));
+            (e.draining, e.stuck) = (!e.draining && rig.rng.one_in(2), rig.rng.one_in(3));
             rig.set("draining_i", e.draining.into());
             rig.set("stuck_i", e.stuck.into());
         }
@@ -318,7 +321,7 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Co
     let top = regs.build(&mut design)?;
     let library = load(&design, &top, bug)?;
     let mut kept = Cover::default();
-    for _ in 0..6 {
+    for _ in 0..20 {
         let mut rig = Rig::new(&library, &top, regs, rng)?; // with other contents of the counters
         rig.reset();
         check_snapshot(&mut rig, regs)?;
@@ -334,7 +337,7 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Co
             rig.set_words(port, &vec![0; regs.identity.caps.slots as usize]);
         }
         check_all(&mut rig, &e)?;
-        for _ in 0..400 {
+        for _ in 0..1000 {
             if rig.rng.one_in(5) {
                 happen(&mut rig, &mut e)?;
             } else if rig.rng.one_in(12) {
@@ -342,7 +345,7 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Co
                 rig.access(Some((offset, u32::MAX, 15)), None)?;
             } else {
                 let (mut reg, mut index) = any_reg(&mut rig.rng, regs);
-                if rig.rng.one_in(6) {
+                if rig.rng.one_in(4) {
                     (reg, index) = (map::reg(rig.rng.pick(&["CONTROL", "SLOTS", "IRQ_STATUS"])).unwrap_or(reg), 0);
                 }
                 let (mut data, mut strobes) = (rig.rng.bits() as u32, rig.rng.bits() as u32 & 15);

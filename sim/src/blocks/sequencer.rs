@@ -53,11 +53,11 @@ fn plan(rng: &mut Rng, kind: u64) -> Plan {
         }
         1 => {
             program.pop();
-            End::NoEnd
+            End::Missing
         }
         2 => {
             program.push(descriptor(rng));
-            End::EarlyEnd
+            End::Early
         }
         3 => End::Unit(rng.below(60)),
         4 => End::Watchdog,

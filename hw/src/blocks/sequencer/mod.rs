@@ -83,7 +83,7 @@ impl Sequencer {
         let stopped = m.net("stopped", uint(1));
 
         m.comment("Take descriptors.");
-        let begin = m.wire("begin", &(&start & at(IDLE) & !&stopped));
+        let begin = m.wire("starts", &(&start & at(IDLE) & !&stopped));
         let some = m.wire("some", &taken_q.ne(&words));
         let run_q = m.reg_reset("run_q", &lit(0, 1));
         let none = words.eq(&lit(0, 32));

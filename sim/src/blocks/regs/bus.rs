@@ -174,7 +174,7 @@ impl Rig {
                 return Err(self.wrong("cycles of an access", PATIENCE, 0));
             }
             let noise = self.rng.bits();
-            let mut shown = |rig: &mut Rig, half: &mut Half, valid: &str| {
+            let shown = |rig: &mut Rig, half: &mut Half, valid: &str| {
                 let now = half.live && half.wait == 0;
                 half.wait = half.wait.saturating_sub(1);
                 rig.set(valid, u64::from(now));

@@ -18,8 +18,8 @@ const PROMPT: u64 = 8;
 pub(super) enum End {
     Well,
     BadOp(u32),
-    NoEnd,
-    EarlyEnd,
+    Missing,
+    Early,
     /// A unit's fault so many cycles after the start.
     Unit(u64),
     Watchdog,
@@ -134,7 +134,7 @@ impl Machine {
             self.set(port, 0);
         }
         for unit in &mut self.units {
-            (unit.work, unit.late, unit.held) = (0, 0, None);
+            (unit.work, unit.late, unit.held, unit.taken) = (0, 0, None, false);
         }
         for (name, _) in TARGETS {
             self.set(&format!("{name}_ready_i"), 0);
@@ -232,9 +232,9 @@ impl Machine {
             self.set(port, value.into());
         }
         let start = self.cycle;
-        // descriptor in issue, and whether its commands were offered; words given; cycle of the last move
+        // descriptor in issue, and whether its commands were offered; words given
         let (mut current, mut offered, mut given) = (None::<usize>, false, 0usize);
-        let (mut ran, mut free_since, mut issued) = (false, self.cycle, 0);
+        let (mut ran, mut issued) = (false, 0);
         let mut fault: Option<(u8, u32, u64)> = None;
         let mut moved = self.cycle;
         let mut quiet = 0;
@@ -246,7 +246,7 @@ impl Machine {
             let still = stuck && now > 30;
             let progress = !still && (plan.watchdog == 0 || self.rng.one_in(2) || now <= 30);
             self.set("progress_i", progress.into());
-            let mut rests = |rng: &mut Rng| still || slow != 0 && rng.below(8) < slow;
+            let rests = |rng: &mut Rng| still || slow != 0 && rng.below(8) < slow;
             let (rest, cmd_rest) = (rests(&mut self.rng), rests(&mut self.rng));
             let rest_of: Vec<bool> = (0..self.units.len()).map(|_| rests(&mut self.rng)).collect();
             let offer = ran && given < plan.program.len() && (!rest || self.get("prog_valid_i") == 1 && given > 0);
@@ -266,7 +266,7 @@ impl Machine {
             if told || fault.is_some() && self.get("done_o") == 1 {
                 let Some((code, info, at)) = fault else {
                     let code = self.get("fault_code_o");
-                    let expected = matches!(plan.end, End::Watchdog | End::BadOp(_) | End::NoEnd | End::EarlyEnd);
+                    let expected = matches!(plan.end, End::Watchdog | End::BadOp(_) | End::Missing | End::Early);
                     if !expected {
                         return Err(self.wrong("fault that nobody reported", code, 0));
                     }
@@ -334,7 +334,7 @@ impl Machine {
                 let mask = d.map_or(0, |d| d.wait()) & wait::ALL;
                 self.expect("units waited for and busy", u64::from(self.busy() & mask), 0)?;
                 self.cover.count("together", mine.len() > 1);
-                (offered, moved) = (true, self.cycle);
+                offered = true;
             }
             let mut complete = false;
             for at in taken_now {
@@ -342,14 +342,12 @@ impl Machine {
                 let until = self.cycle + 1 + late;
                 let unit = &mut self.units[at];
                 (unit.taken, unit.held, unit.work, unit.late) = (true, None, 1 + late + unit.work.max(work), until);
-                let all = |m: &Machine| m.units.iter().filter(|u| mine.contains(&u.name)).all(|u| u.taken);
-                complete = all(self);
+                complete = self.units.iter().filter(|u| mine.contains(&u.name)).all(|u| u.taken);
                 moved = self.cycle;
             }
             if complete {
-                (current, offered, issued) = (current, false, issued + 1);
+                (offered, issued) = (false, issued + 1);
                 self.units.iter_mut().for_each(|u| u.taken = false);
-                free_since = self.cycle;
             }
             let issuing = offered || complete;
             self.expect("issue event", self.get("ev_issued_o"), complete.into())?;
@@ -394,7 +392,6 @@ impl Machine {
                     current = Some(given);
                 }
                 given += 1;
-                let _ = free_since;
             }
             if progress {
                 moved = self.cycle;
@@ -422,7 +419,7 @@ impl Machine {
         let at = current.unwrap_or(0);
         let (code, info, index) = match plan.end {
             End::BadOp(at) => (fault::BAD_OPCODE, plan.program[at as usize].words[0], at),
-            End::NoEnd | End::EarlyEnd => (fault::PROGRAM_END, given as u32, at as u32),
+            End::Missing | End::Early => (fault::PROGRAM_END, given as u32, at as u32),
             _ => (fault::WATCHDOG, self.get("fault_info_o") as u32, at as u32),
         };
         self.expect("own fault's code", self.get("fault_code_o"), code.into())?;
@@ -432,8 +429,8 @@ impl Machine {
         self.expect("own fault's label", self.get("fault_label_o"), label.into())?;
         match plan.end {
             End::BadOp(_) => self.cover.count("bad_op", true),
-            End::NoEnd => self.cover.count("no_end", true),
-            End::EarlyEnd => self.cover.count("early_end", true),
+            End::Missing => self.cover.count("no_end", true),
+            End::Early => self.cover.count("early_end", true),
             _ => {
                 let quiet = self.cycle - moved;
                 let near = (u64::from(plan.watchdog)..=u64::from(plan.watchdog) + 6).contains(&quiet);
