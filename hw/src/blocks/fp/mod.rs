@@ -115,7 +115,7 @@ pub(crate) fn leading_zeros(m: &mut Module, name: &str, value: &Expr) -> Expr {
 /// `value >> amount` and whether a one was lost. Adds wires `<name>..`.
 pub(crate) fn shift_right(m: &mut Module, name: &str, value: &Expr, amount: &Expr) -> (Expr, Expr) {
     let width = value.width();
-    let lost_bit = |bit: u32| match u128::from(bit) + 1 >> amount.width() {
+    let lost_bit = |bit: u32| match (u128::from(bit) + 1) >> amount.width() {
         0 => amount.gt(&lit(bit.into(), amount.width())),
         _ => lit(0, 1),
     };
