@@ -259,6 +259,8 @@ fn check_snapshot(rig: &mut Rig, regs: &Regs) -> Result<(), BenchError> {
         let (kept, other) = (rig.rng.below(lows.len() as u64) as usize, rig.rng.below(lows.len() as u64) as usize);
         rig.read(lows[other])?;
         rig.read(lows[kept])?;
+        let between = rig.rng.pick(&["ID", "SCRATCH", "CYCLES_HI"]);
+        rig.read(map::offset(between))?; // changes nothing
         let found = rig.read(lows[other] + 4)?;
         rig.expect("kept high word", found.into(), highs[kept].into())?;
     }
