@@ -13,6 +13,7 @@ pub mod axi;
 pub mod bench;
 pub mod blocks;
 pub mod compile;
+pub mod device;
 pub mod ffi;
 pub mod mutate;
 pub mod rng;

@@ -2,10 +2,7 @@
 
 use crate::SimError;
 use crate::bench::{BenchError, Block, Cover, check_mutated};
-use crate::blocks::{self, TlmmCase, axi_read, stream};
-use crate::bench::{BenchError, Block, check_mutated};
-use crate::blocks::{TlmmCase, axi_read, axi_write, stream};
-use crate::blocks::{self, TlmmCase};
+use crate::blocks::{self, TlmmCase, axi_read, axi_write, stream};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
@@ -72,17 +69,19 @@ pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'stat
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
     [
         MUTATIONS,
+        blocks::fp::MUTATIONS,
         axi_read::MUTATIONS,
+        axi_write::MUTATIONS,
         stream::MUTATIONS,
         blocks::quantize::MUTATIONS,
+        blocks::matrix::MUTATIONS,
+        blocks::kv_write::MUTATIONS,
+        blocks::gather::MUTATIONS,
         blocks::regs::MUTATIONS,
         blocks::sequencer::MUTATIONS,
     ]
     .into_iter()
     .flatten()
-    [MUTATIONS, crate::blocks::fp::MUTATIONS].into_iter().flatten()
-    [MUTATIONS, axi_read::MUTATIONS, axi_write::MUTATIONS, stream::MUTATIONS].into_iter().flatten()
-    [MUTATIONS, blocks::matrix::MUTATIONS, blocks::kv_write::MUTATIONS, blocks::gather::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

@@ -45,15 +45,17 @@ impl Placed {
         }
     }
 
-    /// Names of the ports of a stream, without prefix and direction, `valid` and `ready` left out.
+    /// Names of the fields of a stream: ports that begin with its name and with that of no longer stream.
     fn fields(&self, stream: &str, dir: Dir) -> Vec<String> {
         let suffix = if dir == Dir::In { "_i" } else { "_o" };
-        let own = |p: &&crate::ir::Port| p.dir == dir;
+        let streams = self.ports.iter().filter_map(|p| p.name.rsplit_once("_valid_").map(|(name, _)| name));
+        let longer: Vec<String> = streams.filter(|s| s.len() > stream.len()).map(|s| format!("{s}_")).collect();
         let field = |p: &crate::ir::Port| {
             let field = p.name.strip_prefix(stream)?.strip_prefix('_')?.strip_suffix(suffix)?;
-            (field != "valid" && field != "ready").then(|| field.to_string())
+            let others = longer.iter().any(|s| p.name.starts_with(s));
+            (field != "valid" && field != "ready" && !others).then(|| field.to_string())
         };
-        self.ports.iter().filter(own).filter_map(field).collect()
+        self.ports.iter().filter(|p| p.dir == dir).filter_map(field).collect()
     }
 
     /// Whether the instance has a port of this name.

@@ -24,7 +24,7 @@ impl Epilogue {
             "rope",
             &[
                 ("slot", uint(slots)),
-                ("index", uint(index_width(self.half.into()))),
+                ("index", uint(16)),
                 ("cos", uint(32)),
                 ("sin", uint(32)),
             ],
@@ -32,7 +32,9 @@ impl Epilogue {
         m.drive(&rope.ready, &lit(1, 1));
         let groups = index_width(self.groups().into());
         let lane_bits = l.ilog2();
-        let index = rope.field("index");
+        // a row of factors may be longer than the widest head: what is beyond is dropped
+        let fits = m.wire("rope_fits", &rope.field("index").lt(&lit(self.half.into(), 16)));
+        let index = rope.field("index").low(index_width(self.half.into()));
         let word = match index.width().saturating_sub(lane_bits) {
             0 => lit(0, words),
             bits => index.slice(lane_bits, bits).extend(words.max(bits)).low(words),
@@ -62,7 +64,7 @@ impl Epilogue {
                 0 => lit(1, 1),
                 bits => index.low(bits).eq(&lit(u128::from(lane % l), bits.max(lane_bits))),
             };
-            let write = m.wire(&format!("rope_write{lane}"), &(&rope.valid & mine & element));
+            let write = m.wire(&format!("rope_write{lane}"), &(&rope.valid & &fits & mine & element));
             for (name, at, value, out) in [("cos", &cos_at, &cos_in, &mut cos), ("sin", &sin_at, &sin_in, &mut sin)] {
                 let memory = m.memory(&format!("{name}{lane}"), 32, depth, style);
                 m.write(&memory, &write, &write_at, value);
