@@ -1,1 +1,223 @@
-//! Programs: hazards, determinism, errors.
+//! Programs: hazards, determinism, sizes, errors.
+
+use super::*;
+use crate::device::tests::{every_kind, machines};
+use spec::model::random;
+use spec::program::{Descriptor, epilogue, listing, quant, stream, wait};
+use std::collections::HashMap;
+use std::ops::Range;
+
+fn images() -> Vec<(String, DeviceImage)> {
+    let mut images = Vec::new();
+    for (index, (config, spec)) in every_kind().into_iter().enumerate() {
+        for (machine, shape) in machines().iter().enumerate() {
+            if let Ok(image) = compile(&random::model(&config, spec), shape, Options::default()) {
+                images.push((format!("model {index} on machine {machine}"), image));
+            }
+        }
+    }
+    images
+}
+
+/// Places that units share.
+#[derive(Clone, Debug, PartialEq)]
+enum Place {
+    Vector(Range<usize>),
+    Codes,
+    Scales,
+    Queries,
+    Rope,
+    /// Keys or values of a layer, by their offset; scales are bytes of their own.
+    Cache(usize),
+}
+
+impl Place {
+    fn meets(&self, other: &Place) -> bool {
+        match (self, other) {
+            (Place::Vector(a), Place::Vector(b)) => a.start < b.end && b.start < a.end,
+            _ => self == other,
+        }
+    }
+}
+
+/// A unit at work for a descriptor.
+struct Work {
+    unit: u32,
+    reads: Vec<Place>,
+    writes: Vec<Place>,
+}
+
+/// What the units do for a descriptor.
+fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
+    let get = |name: &str| d.get(name) as usize;
+    let vector = |from: usize, words: usize| Place::Vector(from..from + words);
+    match d.op() {
+        Some(Op::Gather) => {
+            vec![Work {
+                unit: wait::GATHER,
+                reads: vec![],
+                writes: vec![vector(get("dst"), get("words")), Place::Rope],
+            }]
+        }
+        Some(Op::Quant) => {
+            let source = vector(get("src"), get("words") * get("vectors"));
+            let (reads, none) = (vec![source], Vec::new());
+            match d.get("mode") {
+                quant::ACT => {
+                    vec![Work { unit: wait::QUANT, reads, writes: vec![Place::Codes, Place::Scales] }]
+                }
+                quant::QUERY => vec![Work { unit: wait::QUANT, reads, writes: vec![Place::Queries] }],
+                quant::NORM => {
+                    vec![Work { unit: wait::QUANT, reads, writes: vec![vector(get("dst"), get("words"))] }]
+                }
+                _ => vec![
+                    Work { unit: wait::QUANT, reads, writes: none },
+                    Work { unit: wait::KV, reads: vec![], writes: vec![Place::Cache(get("kv_off"))] },
+                ],
+            }
+        }
+        Some(Op::Linear) => {
+            let words = get("words") * image.shape.runs();
+            let out = match d.get("mode") {
+                epilogue::SILU | epilogue::RELU2 => words / 2,
+                _ => words,
+            };
+            let result = vector(get("dst"), out);
+            let mut reads = vec![Place::Scales, Place::Rope];
+            if d.get("accumulate") == 1 {
+                reads.push(vector(get("acc"), words));
+            }
+            if d.get("mode") == epilogue::RESIDUAL {
+                reads.push(result.clone());
+            }
+            let writes = if d.get("mode") == epilogue::LOGITS { vec![] } else { vec![result] };
+            vec![
+                Work { unit: wait::ENGINE, reads: vec![Place::Codes], writes: vec![] },
+                Work { unit: wait::EPILOGUE, reads, writes },
+            ]
+        }
+        Some(Op::Attend) => {
+            let words = image.config.heads * get("v_words");
+            let writes = vec![vector(get("dst"), words)];
+            let cache = [get("kv_off"), get("kv_off") + get("v_off")].map(Place::Cache);
+            vec![Work { unit: wait::ATTEND, reads: [&[Place::Queries][..], &cache].concat(), writes }]
+        }
+        _ => vec![],
+    }
+}
+
+/// Two descriptors that may touch the same place at the same time in the wrong order, whatever the
+/// units' speeds: the later one did not wait for the earlier one, and it is not so that one unit does
+/// both in order and the earlier one only reads.
+fn conflict(program: &[Descriptor], image: &DeviceImage) -> Option<(usize, usize)> {
+    let mut open: Vec<(usize, Work)> = Vec::new();
+    for (index, d) in program.iter().enumerate() {
+        open.retain(|(_, work)| work.unit & d.wait() == 0);
+        for new in works(d, image) {
+            let all = [new.reads.as_slice(), &new.writes].concat();
+            for (old_index, old) in open.iter().filter(|(at, _)| *at != index) {
+                let after_write = old.writes.iter().any(|w| all.iter().any(|p| p.meets(w)));
+                let after_read = old.reads.iter().any(|r| new.writes.iter().any(|p| p.meets(r)));
+                if after_write || after_read && old.unit != new.unit {
+                    return Some((*old_index, index));
+                }
+            }
+            open.push((index, new));
+        }
+    }
+    None
+}
+
+#[test]
+fn hazards() {
+    for (name, image) in images() {
+        for program in [&image.body, &image.full] {
+            if let Some((a, b)) = conflict(&program.descriptors, &image) {
+                panic!("{name}: {a} and {b}\n{}", listing(&program.descriptors[..=b]));
+            }
+        }
+    }
+}
+
+/// The check finds waits that are missing.
+#[test]
+fn missing_waits_are_found() {
+    let (_, image) = images().swap_remove(0);
+    for op in [Op::Quant, Op::Linear, Op::Attend] {
+        let mut program = image.full.descriptors.clone();
+        for d in program.iter_mut().filter(|d| d.op() == Some(op)) {
+            d.words[0] &= !0xff00;
+        }
+        assert!(conflict(&program, &image).is_some(), "{op:?}");
+    }
+}
+
+/// Linear commands use exactly the words that streams deliver, in both programs.
+#[test]
+fn streams_are_used_up() {
+    for (name, image) in images() {
+        for program in [&image.body, &image.full] {
+            let mut words: HashMap<u32, i64> = HashMap::new();
+            for d in &program.descriptors {
+                let mut add = |id: u32, n: i64| *words.entry(id).or_default() += n;
+                let get = |field: &str| i64::from(d.get(field));
+                match d.op() {
+                    Some(Op::Stream) => {
+                        assert!(d.get("packets") > 0 && d.get("words") > 0, "{name}: {d}");
+                        add(d.get("stream"), get("words"));
+                    }
+                    Some(Op::Quant) if d.get("norm") == 1 => add(stream::NORM, -get("words")),
+                    Some(Op::Linear) => {
+                        add(stream::WEIGHT, -get("words") * get("segs") * get("planes"));
+                        add(stream::ROW, -get("words") * (get("row_scale") + get("bias")));
+                        add(stream::MULT, -get("words") * get("segs") * get("grouped"));
+                    }
+                    _ => {}
+                }
+            }
+            assert!(words.values().all(|&left| left == 0), "{name}: {words:?}");
+        }
+    }
+}
+
+#[test]
+fn sections_are_packets_and_do_not_overlap_and_never_change() {
+    let (config, spec) = every_kind().remove(4);
+    let weights = random::model(&config, spec);
+    for shape in machines() {
+        let image = compile(&weights, &shape, Options::default()).unwrap();
+        assert_eq!(image, compile(&weights, &shape, Options::default()).unwrap());
+        for pair in image.sections.windows(2) {
+            let end = pair[0].line * 64 + pair[0].bytes.len() as u64;
+            assert!(end <= pair[1].line * 64 && pair[1].line.is_multiple_of(64), "{}", image.report());
+        }
+        let last = image.sections.last().unwrap();
+        assert!(last.line * 64 + last.bytes.len() as u64 <= image.logits_line * 64);
+        assert_eq!(image.sequences(image.memory_bytes(3)), 3);
+        assert_eq!(image.sequences(image.memory_bytes(3) - 1), 2);
+        assert_eq!(image.body.descriptors.last().unwrap().op(), Some(Op::End));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let (config, spec) = every_kind().remove(0);
+    let weights = random::model(&config, spec);
+    let [tiny, ..] = machines();
+    let error = |shape: DeviceShape, options| compile(&weights, &shape, options).unwrap_err().to_string();
+    let none = Options::default();
+    for (shape, options, want) in [
+        (DeviceShape { vm_words: 40, ..tiny.clone() }, none, "vector memory: 120 column words (24 residual"),
+        (DeviceShape { max_cols: 60, ..tiny.clone() }, none, "heads x head_dim: 64, this machine takes at most 60"),
+        (DeviceShape { max_head_dim: 8, ..tiny.clone() }, none, "columns of a head"),
+        (DeviceShape { query_words: 8, ..tiny.clone() }, none, "words of queries: 32"),
+        (DeviceShape { tile_rows: 8, ..tiny.clone() }, none, "rows of a rotated head: 16"),
+        (DeviceShape { rows: 32, tile_rows: 64, ..tiny.clone() }, none, "head_dim: 16, expected a multiple of 32"),
+        (DeviceShape { ports: 3, ..tiny.clone() }, none, "machine shape: ports = 3"),
+        (tiny.clone(), Options { context: Some(41) }, "context: 41, this machine takes at most 40"),
+        (tiny.clone(), Options { context: Some(0) }, "context: 0"),
+    ] {
+        let found = error(shape, options);
+        assert!(found.starts_with(want), "{found}");
+    }
+}

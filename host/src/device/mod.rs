@@ -8,7 +8,7 @@
 pub mod engine;
 pub mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use engine::DeviceEngine;
 pub use reference::{ReferenceDevice, ReferenceRunner};
