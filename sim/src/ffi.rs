@@ -137,7 +137,7 @@ impl Model {
                 2 => address.cast::<u16>().write(value as u16),
                 4 => address.cast::<u32>().write(value as u32),
                 8 => address.cast::<u64>().write(value),
-                _ => return self.set_words(port, &[value as u32, (value >> 32) as u32]),
+                _ => self.set_words(port, &[value as u32, (value >> 32) as u32]),
             }
         }
     }

@@ -1,11 +1,18 @@
 //! The ports to memory against the simulated memory.
 
+use hw::blocks::axi_read::AxiRead;
+use hw::blocks::axi_write::AxiWrite;
 use hw::blocks::fifo_ram::FifoRam;
+use hw::ir::{Design, Interface};
+use sim::axi::{Faults, Memory, Timing};
 use sim::bench::{Block, Cover, check};
 use sim::blocks::axi_read::AxiReadCase;
 use sim::blocks::axi_write::AxiWriteCase;
 use sim::blocks::stream::{StreamCase, WeightsCase};
+use sim::compile::{Job, Speed, compile};
+use sim::ffi::{Library, Model};
 use sim::rng::Rng;
+use std::rc::Rc;
 
 fn must_pass(name: &str, rng: &mut Rng, block: &dyn Block) -> Cover {
     match check(block, rng) {
@@ -75,4 +82,132 @@ fn axi_write() {
     for (bits, clients) in [(32, 1), (64, 2), (128, 3)] {
         must_pass(&format!("b{bits} {clients} clients"), &mut rng, &AxiWriteCase::new(bits, clients));
     }
+}
+
+/// A model and its memory of 64 KiB at 0x4000, outside of the harness.
+struct Rig {
+    library: Library,
+    model: Model,
+    memory: Memory,
+}
+
+impl Rig {
+    fn new(design: &Design, top: &Rc<Interface>, timing: Timing) -> Rig {
+        let verilog = design.text();
+        let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint: true };
+        let library = compile(&job).unwrap();
+        let mut memory = Memory::new((0..65536u32).map(|i| ((i * 7) >> 3) as u8).collect(), 0x4000, timing, 9);
+        memory.attach(&library, "m").unwrap();
+        let mut rig = Rig { model: library.start(1), library, memory };
+        for port in &top.ports {
+            if port.dir == hw::ir::Dir::In {
+                rig.set(&port.name, 0);
+            }
+        }
+        rig.set("mem_base_i", 0x4000);
+        rig.set("mem_bytes_i", 65536);
+        rig.set("rst_i", 1);
+        rig.model.tick();
+        rig.model.tick();
+        rig.set("rst_i", 0);
+        rig.model.eval();
+        rig
+    }
+
+    fn set(&mut self, port: &str, value: u64) {
+        self.model.set(self.library.port(port).unwrap(), value);
+    }
+
+    fn get(&self, port: &str) -> u64 {
+        self.model.get(self.library.port(port).unwrap())
+    }
+
+    fn step(&mut self) {
+        self.memory.step(&mut self.model).unwrap();
+        self.model.eval();
+        self.model.tick();
+    }
+
+    /// Cycles until an output is 0, at most 500.
+    fn until_low(&mut self, port: &str) -> u32 {
+        (0..500)
+            .find(|_| {
+                let low = self.get(port) == 0;
+                self.step();
+                low
+            })
+            .unwrap_or(500)
+    }
+}
+
+fn reader() -> Rig {
+    let mut design = Design::default();
+    let port = AxiRead { bits: 64, clients: vec![("a".into(), 64), ("b".into(), 64)], burst: 16 };
+    let top = port.build(&mut design).unwrap();
+    let mut rig = Rig::new(&design, &top, Timing { latency: (30, 30), ..Timing::default() });
+    rig.set("a_data_ready_i", 1);
+    rig.set("a_cmd_beats_i", 4000);
+    rig.set("a_cmd_valid_i", 1);
+    rig.step();
+    rig.set("a_cmd_valid_i", 0);
+    rig
+}
+
+#[test]
+fn a_stopped_reader_drains() {
+    let mut rig = reader();
+    (0..100).for_each(|_| rig.step());
+    assert_eq!(rig.get("busy_o"), 1);
+    rig.set("stop_i", 1);
+    assert!(rig.until_low("busy_o") < 150);
+    let counters = rig.memory.counters(0);
+    assert_eq!(counters.read_beats, 16 * counters.read_bursts, "what was asked for has come");
+    (0..200).for_each(|_| rig.step());
+    assert_eq!(rig.memory.counters(0), counters, "nothing more is asked for");
+}
+
+#[test]
+fn a_silent_memory_leaves_the_reader_busy() {
+    for faults in
+        [Faults { silent: Some((0, 1)), ..Faults::default() }, Faults { drop_last: Some((0, 1)), ..Faults::default() }]
+    {
+        let mut rig = reader();
+        *rig.memory.faults_mut() = faults;
+        (0..100).for_each(|_| rig.step());
+        rig.set("stop_i", 1);
+        assert_eq!(rig.until_low("busy_o"), 500);
+    }
+}
+
+#[test]
+fn a_stopped_writer_fills_up_its_burst() {
+    let mut design = Design::default();
+    let top = AxiWrite { bits: 64, clients: vec!["a".into(), "b".into()] }.build(&mut design).unwrap();
+    let mut rig = Rig::new(&design, &top, Timing::ideal());
+    let before = rig.memory.bytes().to_vec();
+    rig.set("b_cmd_addr_i", 256);
+    rig.set("b_cmd_beats_i", 16);
+    rig.set("b_cmd_valid_i", 1);
+    rig.step();
+    rig.set("b_cmd_valid_i", 0);
+    rig.set("b_data_strb_i", 0xff);
+    rig.set("b_data_data_i", u64::MAX);
+    rig.set("b_data_valid_i", 1);
+    let mut taken = 0;
+    while taken < 5 {
+        // ready follows the memory's answer in the same cycle
+        rig.memory.step(&mut rig.model).unwrap();
+        rig.model.eval();
+        taken += rig.get("b_data_ready_o");
+        rig.model.tick();
+    }
+    rig.set("b_data_valid_i", 0);
+    (0..50).for_each(|_| rig.step());
+    assert_eq!((rig.get("busy_o"), rig.get("a_idle_o"), rig.get("b_idle_o")), (1, 1, 0));
+    rig.set("stop_i", 1);
+    assert!(rig.until_low("busy_o") < 100);
+    assert_eq!(rig.get("b_idle_o"), 1);
+    assert_eq!(rig.memory.bytes()[256..296], [0xff; 40]);
+    assert!(rig.memory.bytes()[296..] == before[296..]);
+    assert_eq!(rig.memory.counters(0).write_beats, 16);
 }

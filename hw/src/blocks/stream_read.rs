@@ -139,7 +139,7 @@ impl StreamRead {
         let leaves = m.net("leaves", uint(1));
         let run = count_runs(&mut m, design, (&add, &lit(0, 1), &cmd.field("words")), &leaves)?;
         m.drive(&runs_ready, &run.ready);
-        m.unused("tag", &[run.tag.clone()]);
+        m.unused("tag", std::slice::from_ref(&run.tag));
 
         m.comment("Payload to words; when the last word has left, the rest is dropped.");
         let gear_ready = m.net("gear_ready", uint(1));

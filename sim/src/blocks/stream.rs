@@ -64,7 +64,8 @@ fn behind_ports(
     let port_of = AxiRead { bits, clients: vec![("a".into(), QUEUE)], burst }.build(design)?;
     let mut m = Module::new(name);
     m.header("Bench: a block behind reading ports.");
-    let (mut own, mut outs): (Vec<(String, Expr)>, Vec<(String, Expr)>) = (Vec::new(), Vec::new());
+    let mut own: Vec<(String, Expr)> = Vec::new();
+    let mut outs: Vec<(String, Expr)> = Vec::new();
     for port in &block.ports {
         let client = clients.iter().any(|c| port.name.starts_with(&format!("{c}_")));
         match port.dir {
@@ -86,8 +87,7 @@ fn behind_ports(
         own.push((format!("{client}_data_data_i"), beat[1].clone()));
         own.push((format!("{client}_data_last_i"), beat[2].clone()));
         let axi = AxiPorts::new(&mut m, &port_of, &format!("m{i}"));
-        let fault = ["valid", "code", "info"]
-            .map(|n| (n, [1, 8, 32][["valid", "code", "info"].iter().position(|x| *x == n).unwrap_or(0)]));
+        let fault = [("valid", 1), ("code", 8), ("info", 32)];
         let fault = fault.map(|(n, w)| m.output(&format!("axi{i}_fault_{n}_o"), uint(w)));
         joins.push((client, cmd_ready, beat, axi, fault));
     }
