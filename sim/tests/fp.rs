@@ -1,7 +1,7 @@
 //! Float units against `spec::numerics::f32ops`.
 
 use sim::bench::check;
-use sim::blocks::fp::{self, Streamed, Unit};
+use sim::blocks::fp::{self, Iterative, Streamed, Unit};
 use sim::rng::Rng;
 
 /// Random pairs beside the edges.
@@ -23,6 +23,31 @@ fn sums() {
 #[test]
 fn products() {
     pipelined(&fp::MUL, 22);
+}
+
+#[test]
+fn quotients() {
+    pipelined(&fp::DIV, 26);
+}
+
+fn iterative(unit: &Unit, seed: u64) {
+    let mut rng = Rng::announced(unit.name, seed);
+    let (cover, cycles) = unit.check_iterative(&mut rng, PAIRS).unwrap_or_else(|e| panic!("{}: {e}", unit.name));
+    println!("{}: {cover}, {cycles} cycles", unit.name);
+    match check(&Iterative(*unit), &mut rng) {
+        Ok(cover) => println!("{} with stalls: {cover}", unit.name),
+        Err(error) => panic!("{} with stalls: {error}", unit.name),
+    }
+}
+
+#[test]
+fn quotients_one_at_a_time() {
+    iterative(&fp::DIV_ITER, 27);
+}
+
+#[test]
+fn roots() {
+    iterative(&fp::SQRT, 28);
 }
 
 #[test]

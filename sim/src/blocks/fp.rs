@@ -75,6 +75,31 @@ pub const MUL: Unit = Unit {
     must_cover: &["up", "down", "tie", "flushed", "reaches_min", "misses_min", "overflow", "nan", "minus_zero"],
 };
 
+/// `a / b`
+pub const DIV: Unit = Unit {
+    name: "fdiv",
+    build: fp::Div::build,
+    latency: fp::Div::LATENCY,
+    operands: Operands::Quotient,
+    oracle: |a, b| bits(f32ops::div(float(a), float(b))),
+    exact: |a, b| wide(a) / wide(b),
+    must_cover: &["up", "down", "exact", "flushed", "reaches_min", "misses_min", "overflow", "nan", "minus_zero"],
+};
+
+/// `a / b`, one at a time
+pub const DIV_ITER: Unit = Unit { name: "fdiv_iter", build: fp::DivIter::build, latency: fp::DivIter::LATENCY, ..DIV };
+
+/// The square root, one at a time
+pub const SQRT: Unit = Unit {
+    name: "fsqrt",
+    build: fp::Sqrt::build,
+    latency: fp::Sqrt::LATENCY,
+    operands: Operands::Root,
+    oracle: |a, _| bits(f32ops::sqrt(float(a))),
+    exact: |a, _| wide(a).sqrt(),
+    must_cover: &["up", "down", "exact", "nan", "minus_zero"],
+};
+
 /// The nearest i32
 pub const TO_INT: Unit = Unit {
     name: "f2i",
@@ -151,6 +176,7 @@ impl Unit {
         let normal = size.is_normal() && exact.abs() > f64::from(f32::MIN_POSITIVE);
         cover.count("up", normal && error > 0.0);
         cover.count("down", normal && error < 0.0);
+        cover.count("exact", normal && error == 0.0);
         cover.count("tie", normal && error.abs() * 2.0 == ulp);
         cover.count("flushed", result == 0.0 && exact != 0.0 && exact.is_finite());
         let (min, step) = (f64::from(f32::MIN_POSITIVE), 2f64.powi(-150));
@@ -211,7 +237,6 @@ impl Unit {
         let latency = self.latency as usize;
         for cycle in 0..pairs.len() + latency {
             if waiting.len() == latency {
-                model.eval();
                 let done: (u64, u64) = waiting.pop_front().unwrap_or_default();
                 self.compare(cycle - latency, cycle as u64, done, model.get(y_port))?;
             }
@@ -252,7 +277,7 @@ impl Unit {
             if let Some(port) = b_port {
                 model.set(port, pair.1);
             }
-            model.eval();
+            // ready, valid and the result come from registers
             let take = model.get(in_ready) == 1;
             if model.get(out_valid) == 1 {
                 self.compare(received, cycle, pairs[received], model.get(out))?;

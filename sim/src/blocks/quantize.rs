@@ -231,6 +231,25 @@ impl Block for QuantizeCase {
         Packet { inputs, outputs, sets: vec![] }
     }
 
+    /// Two passes of a word a cycle; short vectors wait for what is computed once a vector.
+    fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
+        let q = &self.quantize;
+        // rounds of eight cycles through the 64 partial sums, if fewer words than that go round
+        let slow = u64::from(q.lanes).div_ceil(8);
+        let cycles = |packet: &Packet| {
+            let beats = |name: &str| packet.inputs.iter().find(|(n, _)| *n == name).map(|(_, beats)| beats.as_slice());
+            let (load, command) = (beats("load")?.len() as u64, beats("cmd")?.first()?);
+            let field = |at: usize| u64::from(command[at][0]);
+            let (weighted, words, items) = (field(1) == 1, field(3), field(4) * field(9));
+            let (pass, once) = match weighted {
+                true => (words * (slow + 1), 100 + 40 * u64::from(q.vtokens)),
+                false => (2 * words, 25 + 2 * u64::from(q.vtokens)),
+            };
+            Some(load + items * pass.max(once) + if weighted { 300 + words } else { 100 })
+        };
+        packets.iter().map(cycles).sum()
+    }
+
     fn must_cover(&self) -> &'static [&'static str] {
         &[
             "reset_in_packet", "act", "query", "key", "value", "norm", "weighted", "not weighted", "zeros", "huge",

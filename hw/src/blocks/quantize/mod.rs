@@ -7,7 +7,6 @@ mod output;
 mod parts;
 mod scalar;
 mod squares;
-mod standin;
 
 use super::fifo::Fifo;
 use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, uint};

@@ -1,6 +1,6 @@
 //! Float units as blocks with streams, for the common harness and for planted bugs.
 
-use super::{ADD, Built, FROM_I32, MUL, TO_INT, Unit};
+use super::{ADD, Built, DIV_ITER, FROM_I32, MUL, SQRT, TO_INT, Unit};
 use crate::bench::{Beat, Block, Cover, Packet, Size};
 use crate::mutate::{Mutation, bug};
 use crate::rng::Rng;
@@ -110,6 +110,14 @@ fn mul() -> Box<dyn Block> {
     Box::new(Streamed(MUL))
 }
 
+fn div() -> Box<dyn Block> {
+    Box::new(Iterative(DIV_ITER))
+}
+
+fn sqrt() -> Box<dyn Block> {
+    Box::new(Iterative(SQRT))
+}
+
 fn to_int() -> Box<dyn Block> {
     Box::new(Streamed(TO_INT))
 }
@@ -119,6 +127,19 @@ fn from_int() -> Box<dyn Block> {
 }
 
 /// Planted bugs in the float units and in their shell.
-pub const MUTATIONS: &[Mutation] = &[bug("fp add: equal distances of 32 and 0", add, "distance[7:5]", "distance[7:6]")];
-#[allow(dead_code)]
-const TODO: [fn() -> Box<dyn Block>; 3] = [mul, to_int, from_int];
+pub const MUTATIONS: &[Mutation] = &[
+    bug(
+        "fp add: what alignment loses is forgotten",
+        add,
+        "wire [25:0] align_lost = ",
+        "wire [25:0] align_lost = 26'h0 & ",
+    ),
+    bug("fp add: an exact zero keeps its sign", add, "sign_late_q2 & ~(none & subtract_q3)", "sign_late_q2"),
+    bug("fp mul: all ones below 2^-126 become zero", mul, "wire reaches_min = ", "wire reaches_min = 1'b0 & "),
+    bug("fp mul: halves go up", mul, "(|product[21:0])", "1'b1"),
+    bug("fp div: a step never adds the divisor", div, "^ {25{~remainder_q[24]}}", "^ {25{1'b1}}"),
+    bug("fp sqrt: a negative operand has a root", sqrt, "in_a_i[31] & ~a_zero", "1'b0"),
+    bug("fp to int: negative halves go up", to_int, "up ^ sign_late_q", "up"),
+    bug("fp from int: ties go up", from_int, "wire up = ", "wire up = 1'b1 & normal_q[7] | "),
+    bug("fp shell: one beat too many", add, "count_q != 4'd8", "count_q != 4'd9"),
+];
