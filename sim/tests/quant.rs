@@ -39,7 +39,10 @@ fn bugs_planted_in_the_vector_memory_are_noticed() {
     ];
     for (from, to) in bugs {
         let caught = vmem::check(&shape, &mut Rng::new(5), Some((from, to)));
-        assert!(matches!(caught, Err(sim::SimError::Bench(sim::bench::BenchError::Value { .. }))), "{from}: {caught:?}");
+        assert!(
+            matches!(caught, Err(sim::SimError::Bench(sim::bench::BenchError::Value { .. }))),
+            "{from}: {caught:?}"
+        );
     }
 }
 

@@ -120,7 +120,8 @@ impl Block for QuantizeCase {
             }
         }
         let (none, zero) = (lit(0, 1), lit(0, addr));
-        let (no_mask, all_lanes, no_data) = (lit(0, vtokens), hw::ir::repeat(vtokens, &lit(1, 1)), hw::ir::zero(uint(word)));
+        let (no_mask, all_lanes, no_data) =
+            (lit(0, vtokens), hw::ir::repeat(vtokens, &lit(1, 1)), hw::ir::zero(uint(word)));
         let busy = m.wire("busy", &!&free);
         let write = m.wire("write", &(unit.get("vm_wr_valid_o") & &wr_ready));
         let load_on = m.wire("load_on", &(&load.valid & &loading));
@@ -151,7 +152,8 @@ impl Block for QuantizeCase {
         m.drive(&rsp_valid, &vmem.get("qnt_rsp_valid_o"));
         m.drive(&rsp_data, &vmem.get("qnt_rsp_data_o"));
         m.drive(&vm_free, &vmem.get("qnt_ready_o"));
-        let names = ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
+        let names =
+            ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
         m.unused("vmem", &names.map(|n| vmem.get(n)));
 
         let begin = &load.fire() & &load.field("last");
@@ -171,7 +173,8 @@ impl Block for QuantizeCase {
         let mode = rng.below(5) as u32;
         let weighted = (mode == quant::NORM || rng.one_in(2)) && words as u64 <= q.norm_words();
         let mode = if mode == quant::NORM && !weighted { quant::ACT } else { mode };
-        let cols = if rng.one_in(2) { words * lanes } else { (words - 1) * lanes + rng.within(1, lanes as u64) as usize };
+        let cols =
+            if rng.one_in(2) { words * lanes } else { (words - 1) * lanes + rng.within(1, lanes as u64) as usize };
         let spare = q.vm_words - (words * vectors) as u64;
         let (src, dst) = (rng.within(0, spare), rng.within(0, spare));
         let dst = if dst < src + (words * vectors) as u64 && src < dst + (words * vectors) as u64 { src } else { dst };
@@ -188,10 +191,8 @@ impl Block for QuantizeCase {
                 let kind = rng.pick(&KINDS);
                 cover.count(kind, true);
                 let slots: Vec<Vec<f32>> = (0..vtokens).map(|_| vector(rng, kind, cols)).collect();
-                let done: Vec<Quantized> = slots
-                    .iter()
-                    .map(|x| if weighted { norm_quantize(x, &weight, eps) } else { quantize(x) })
-                    .collect();
+                let done: Vec<Quantized> =
+                    slots.iter().map(|x| if weighted { norm_quantize(x, &weight, eps) } else { quantize(x) }).collect();
                 let normed: Vec<Vec<f32>> = slots.iter().map(|x| norm(x, &weight, eps)).collect();
                 let address = |base: u64, w: usize| ((base as usize + v * words + w) * q.groups as usize + g) as u32;
                 for w in 0..words {
@@ -252,8 +253,21 @@ impl Block for QuantizeCase {
 
     fn must_cover(&self) -> &'static [&'static str] {
         &[
-            "reset_in_packet", "act", "query", "key", "value", "norm", "weighted", "not weighted", "zeros", "huge",
-            "tiny", "single", "ties", "wide", "plain",
+            "reset_in_packet",
+            "act",
+            "query",
+            "key",
+            "value",
+            "norm",
+            "weighted",
+            "not weighted",
+            "zeros",
+            "huge",
+            "tiny",
+            "single",
+            "ties",
+            "wide",
+            "plain",
         ]
     }
 }
