@@ -42,6 +42,10 @@ pub struct Model {
     ports: Vec<(*mut u8, u32)>,
 }
 
+// SAFETY: a model's state is its own: it has a context of its own and no other thread holds a pointer to it, so it
+// may move to another thread; `&mut self` keeps two threads from using it at once.
+unsafe impl Send for Model {}
+
 impl Library {
     /// Loads a library that [`crate::compile`] has built for these ports.
     pub(crate) fn load(path: &Path, top: &str, ports: &[Port]) -> Result<Library, SimError> {

@@ -82,6 +82,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
     ]
     .into_iter()
     .flatten()
+    [MUTATIONS, crate::blocks::fp::MUTATIONS, crate::blocks::quantize::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

@@ -64,9 +64,8 @@ impl Vmem {
             style = self.style.name(),
             lat = Self::LATENCY,
         ));
-        let writers = WRITERS.map(|w| {
-            m.sink(w, &[("addr", uint(addr)), ("mask", uint(vtokens)), ("data", uint(word))])
-        });
+        let writers =
+            WRITERS.map(|w| m.sink(w, &[("addr", uint(addr)), ("mask", uint(vtokens)), ("data", uint(word))]));
         let readers = READERS.map(|r| m.sink(&format!("{r}_rd"), &[("addr", uint(addr))]));
 
         m.comment("The write that won, a cycle later.");

@@ -11,7 +11,7 @@ mod write;
 pub use timing::{Counters, Faults, Timing};
 
 use crate::SimError;
-use crate::ffi::{Library, Model};
+use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use read::ReadPort;
 use thiserror::Error;
@@ -83,6 +83,12 @@ impl Shared {
     }
 }
 
+/// A signal of a port: `<prefix>_<name>`, or without the direction's suffix as at the top of a machine.
+fn port_of(library: &Library, prefix: &str, name: &str) -> Result<PortId, SimError> {
+    let full = format!("{prefix}_{name}");
+    library.port(&full).or_else(|error| library.port(&full[..full.len() - 2]).map_err(|_| error))
+}
+
 struct Port {
     name: String,
     read: Option<ReadPort>,
@@ -105,7 +111,7 @@ impl Memory {
 
     /// Connects the ports of a model that begin with `<prefix>_ar`, `_r`, `_aw`, `_w`, `_b`. Returns the port's number.
     pub fn attach(&mut self, library: &Library, prefix: &str) -> Result<usize, SimError> {
-        let has = |name: &str| library.port(&format!("{prefix}_{name}")).is_ok();
+        let has = |name: &str| port_of(library, prefix, name).is_ok();
         let read = if has("arvalid_o") { Some(ReadPort::new(library, prefix)?) } else { None };
         let write = if has("awvalid_o") { Some(WritePort::new(library, prefix)?) } else { None };
         self.ports.push(Port { name: prefix.to_string(), read, write, counters: Counters::default() });

@@ -50,7 +50,7 @@ pub(super) struct ReadPort {
 
 impl ReadPort {
     pub(super) fn new(library: &Library, prefix: &str) -> Result<ReadPort, SimError> {
-        let port = |name: &str| library.port(&format!("{prefix}_{name}"));
+        let port = |name: &str| super::port_of(library, prefix, name);
         let rdata = port("rdata_i")?;
         Ok(ReadPort {
             arid: port("arid_o")?,

@@ -54,7 +54,7 @@ pub(super) struct WritePort {
 
 impl WritePort {
     pub(super) fn new(library: &Library, prefix: &str) -> Result<WritePort, SimError> {
-        let port = |name: &str| library.port(&format!("{prefix}_{name}"));
+        let port = |name: &str| super::port_of(library, prefix, name);
         let wdata = port("wdata_o")?;
         let beat = library.width(wdata) as usize / 8;
         let strobes = beat.div_ceil(8);

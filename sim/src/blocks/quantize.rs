@@ -120,7 +120,8 @@ impl Block for QuantizeCase {
             }
         }
         let (none, zero) = (lit(0, 1), lit(0, addr));
-        let (no_mask, all_lanes, no_data) = (lit(0, vtokens), hw::ir::repeat(vtokens, &lit(1, 1)), hw::ir::zero(uint(word)));
+        let (no_mask, all_lanes, no_data) =
+            (lit(0, vtokens), hw::ir::repeat(vtokens, &lit(1, 1)), hw::ir::zero(uint(word)));
         let busy = m.wire("busy", &!&free);
         let write = m.wire("write", &(unit.get("vm_wr_valid_o") & &wr_ready));
         let load_on = m.wire("load_on", &(&load.valid & &loading));
@@ -151,7 +152,8 @@ impl Block for QuantizeCase {
         m.drive(&rsp_valid, &vmem.get("qnt_rsp_valid_o"));
         m.drive(&rsp_data, &vmem.get("qnt_rsp_data_o"));
         m.drive(&vm_free, &vmem.get("qnt_ready_o"));
-        let names = ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
+        let names =
+            ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
         m.unused("vmem", &names.map(|n| vmem.get(n)));
 
         let begin = &load.fire() & &load.field("last");
@@ -171,7 +173,8 @@ impl Block for QuantizeCase {
         let mode = rng.below(5) as u32;
         let weighted = (mode == quant::NORM || rng.one_in(2)) && words as u64 <= q.norm_words();
         let mode = if mode == quant::NORM && !weighted { quant::ACT } else { mode };
-        let cols = if rng.one_in(2) { words * lanes } else { (words - 1) * lanes + rng.within(1, lanes as u64) as usize };
+        let cols =
+            if rng.one_in(2) { words * lanes } else { (words - 1) * lanes + rng.within(1, lanes as u64) as usize };
         let spare = q.vm_words - (words * vectors) as u64;
         let (src, dst) = (rng.within(0, spare), rng.within(0, spare));
         let dst = if dst < src + (words * vectors) as u64 && src < dst + (words * vectors) as u64 { src } else { dst };
@@ -188,10 +191,8 @@ impl Block for QuantizeCase {
                 let kind = rng.pick(&KINDS);
                 cover.count(kind, true);
                 let slots: Vec<Vec<f32>> = (0..vtokens).map(|_| vector(rng, kind, cols)).collect();
-                let done: Vec<Quantized> = slots
-                    .iter()
-                    .map(|x| if weighted { norm_quantize(x, &weight, eps) } else { quantize(x) })
-                    .collect();
+                let done: Vec<Quantized> =
+                    slots.iter().map(|x| if weighted { norm_quantize(x, &weight, eps) } else { quantize(x) }).collect();
                 let normed: Vec<Vec<f32>> = slots.iter().map(|x| norm(x, &weight, eps)).collect();
                 let address = |base: u64, w: usize| ((base as usize + v * words + w) * q.groups as usize + g) as u32;
                 for w in 0..words {
@@ -231,10 +232,42 @@ impl Block for QuantizeCase {
         Packet { inputs, outputs, sets: vec![] }
     }
 
+    /// Two passes of a word a cycle; short vectors wait for what is computed once a vector.
+    fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
+        let q = &self.quantize;
+        // rounds of eight cycles through the 64 partial sums, if fewer words than that go round
+        let slow = u64::from(q.lanes).div_ceil(8);
+        let cycles = |packet: &Packet| {
+            let beats = |name: &str| packet.inputs.iter().find(|(n, _)| *n == name).map(|(_, beats)| beats.as_slice());
+            let (load, command) = (beats("load")?.len() as u64, beats("cmd")?.first()?);
+            let field = |at: usize| u64::from(command[at][0]);
+            let (weighted, words, items) = (field(1) == 1, field(3), field(4) * field(9));
+            let (pass, once) = match weighted {
+                true => (words * (slow + 1), 100 + 40 * u64::from(q.vtokens)),
+                false => (2 * words, 25 + 2 * u64::from(q.vtokens)),
+            };
+            Some(load + items * pass.max(once) + if weighted { 300 + words } else { 100 })
+        };
+        packets.iter().map(cycles).sum()
+    }
+
     fn must_cover(&self) -> &'static [&'static str] {
         &[
-            "reset_in_packet", "act", "query", "key", "value", "norm", "weighted", "not weighted", "zeros", "huge",
-            "tiny", "single", "ties", "wide", "plain",
+            "reset_in_packet",
+            "act",
+            "query",
+            "key",
+            "value",
+            "norm",
+            "weighted",
+            "not weighted",
+            "zeros",
+            "huge",
+            "tiny",
+            "single",
+            "ties",
+            "wide",
+            "plain",
         ]
     }
 }

@@ -45,10 +45,10 @@ const fn f(code: u8, name: &'static str, meaning: &'static str, info: &'static s
 /// All faults, by code.
 pub const FAULTS: &[Fault] = &[
     f(NONE, "NONE", "no fault", "zero"),
-    f(BAD_ADDRESS, "BAD_ADDRESS", "an address outside device memory", "its line"),
-    f(READ_ERROR, "READ_ERROR", "memory answered a read with an error", "memory port"),
-    f(WRITE_ERROR, "WRITE_ERROR", "memory answered a write with an error", "memory port"),
-    f(CRC, "CRC", "the CRC32C of a stream's packet is wrong", "packets of the run before it"),
+    f(BAD_ADDRESS, "BAD_ADDRESS", "an address outside device memory", "client of the port << 24, page of 4 KiB"),
+    f(READ_ERROR, "READ_ERROR", "memory answered a read with an error", "client of the port << 24, page of 4 KiB"),
+    f(WRITE_ERROR, "WRITE_ERROR", "memory answered a write with an error", "client of the port << 24, page of 4 KiB"),
+    f(CRC, "CRC", "the CRC32C of a stream's packet is wrong", "line of the packet"),
     f(ILLEGAL_CODE, "ILLEGAL_CODE", "a weight's code stands for nothing", "memory port"),
     f(BAD_OPCODE, "BAD_OPCODE", "a descriptor's operation or mode does not exist", "its word 0"),
     f(WATCHDOG, "WATCHDOG", "nothing moved for `WATCHDOG` cycles", "busy units, a bit each as in a wait mask"),
@@ -61,4 +61,9 @@ pub const FAULTS: &[Fault] = &[
 /// The fault with this code.
 pub fn fault(code: u8) -> Option<&'static Fault> {
     FAULTS.iter().find(|f| f.code == code)
+}
+
+/// What happened, by code.
+pub fn text(code: u32) -> &'static str {
+    FAULTS.iter().find(|f| u32::from(f.code) == code).map_or("a fault that this program does not know", |f| f.meaning)
 }

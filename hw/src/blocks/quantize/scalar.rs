@@ -2,8 +2,7 @@
 
 use super::parts::{RING, RING_COUNT, RING_INDEX, Tokens, Values, counter, ring};
 use crate::blocks::fifo::Fifo;
-use super::standin::{Div, Sqrt};
-use crate::blocks::fp::{Add, Mul};
+use crate::blocks::fp::{Add, Div, Mul, Sqrt};
 use crate::blocks::pipe::{delay_n, valid_n};
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use crate::width::{count_width, index_width};
