@@ -181,4 +181,9 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
 }
 
 /// Planted bugs that the bench must catch.
-pub const BUGS: &[(&str, Bug)] = &[("head: a later row wins a tie", ("best0_wins = ", "best0_wins = last_tie | "))];
+pub const BUGS: &[(&str, Bug)] = &[
+    ("head: a later beat wins a tie", ("(s2v0n0_key_q > best0_key_q)", "(s2v0n0_key_q >= best0_key_q)")),
+    ("head: a later lane wins a tie", ("key0_1_q > key0_0_q", "key0_1_q >= key0_0_q")),
+    ("head: -0 is less than 0", ("(data_q[31] & (|data_q[30:0]))", "data_q[31]")),
+    ("head: rows beyond the tile count", ("{32{mask_q[3]}}", "{32{1'b1}}")),
+];
