@@ -2,6 +2,7 @@
 
 pub mod epilogue;
 pub mod head;
+pub mod fp;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

@@ -56,7 +56,7 @@ pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'stat
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    [MUTATIONS].into_iter().flatten()
+    [MUTATIONS, crate::blocks::fp::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

@@ -7,19 +7,27 @@
 //! | [`Mul`] | `tern_fmul` | 5 | every cycle |
 //! | [`FromInt`] | `tern_i2f_w<width>` | 4 | every cycle |
 //! | [`ToInt`] | `tern_f2i` | 3 | every cycle |
+//! | [`Div`] | `tern_fdiv` | 29 | every cycle |
+//! | [`DivIter`] | `tern_fdiv_iter` | 29 | every 30 cycles, with streams |
+//! | [`Sqrt`] | `tern_fsqrt` | 28 | every 29 cycles, with streams |
 //!
 //! The pipelines have no reset, no valid and no stall: `y_o` belongs to the operands of `LATENCY` cycles
 //! earlier. [`super::pipe::Credit`] makes ready/valid streams of them.
 
 mod add;
+mod div;
 mod from_int;
+mod iterate;
 mod mul;
 mod round;
+mod sqrt;
 mod to_int;
 
 pub use add::Add;
+pub use div::{Div, DivIter};
 pub use from_int::FromInt;
 pub use mul::Mul;
+pub use sqrt::Sqrt;
 pub use to_int::ToInt;
 
 use crate::ir::{Expr, Module, cat, lit};
@@ -107,7 +115,7 @@ pub(crate) fn leading_zeros(m: &mut Module, name: &str, value: &Expr) -> Expr {
 /// `value >> amount` and whether a one was lost. Adds wires `<name>..`.
 pub(crate) fn shift_right(m: &mut Module, name: &str, value: &Expr, amount: &Expr) -> (Expr, Expr) {
     let width = value.width();
-    let lost_bit = |bit: u32| match u128::from(bit) + 1 >> amount.width() {
+    let lost_bit = |bit: u32| match (u128::from(bit) + 1) >> amount.width() {
         0 => amount.gt(&lit(bit.into(), amount.width())),
         _ => lit(0, 1),
     };

@@ -30,12 +30,12 @@ impl ToInt {
         let f = Fields::of(&mut m, "a", &a);
         let (half, top) = (BIAS as u128 - 1, BIAS as u128 + 30);
         let places = m.wire("places", &lit(top & 31, 5).sub_wrap(&f.exp.low(5)));
-        let small = m.wire("small", &f.exp.lt(&lit(half, 8)));
-        let large = m.wire("large", &f.exp.gt(&lit(top, 8)));
+        let below_half = m.wire("below_half", &f.exp.lt(&lit(half, 8)));
+        let beyond = m.wire("beyond", &f.exp.gt(&lit(top, 8)));
         let sig_q = m.delay("sig_q", &f.sig);
         let places_q = m.delay("places_q", &places);
-        let zero_q = m.delay("zero_q", &(&small | &f.nan));
-        let large_q = m.delay("large_q", &large);
+        let zero_q = m.delay("zero_q", &(&below_half | &f.nan));
+        let beyond_q = m.delay("beyond_q", &beyond);
         let sign_q = m.delay("sign_q", &f.sign);
 
         m.comment("2: 31 integer bits and the bit below them.");
@@ -43,7 +43,7 @@ impl ToInt {
         let shifted_q = m.delay("shifted_q", &shifted);
         let lost_q = m.delay("lost_q", &lost);
         let zero_q2 = delay_n(&mut m, "zero_late", &zero_q, 1);
-        let large_q2 = delay_n(&mut m, "large_late", &large_q, 1);
+        let beyond_q2 = delay_n(&mut m, "beyond_late", &beyond_q, 1);
         let sign_q2 = delay_n(&mut m, "sign_late", &sign_q, 1);
 
         m.comment("3: round; -(n + up) is ~n + !up.");
@@ -51,7 +51,7 @@ impl ToInt {
         let whole = cat([&lit(0, 1), &shifted_q.slice(1, 31)]) ^ repeat(32, &sign_q2);
         let rounded = m.wire("rounded", &whole.add_wrap(&(&up ^ &sign_q2).extend(32)));
         let extreme = cat([&sign_q2, &repeat(31, &!&sign_q2)]);
-        let y_q = m.delay("y_q", &zero_q2.mux(&lit(0, 32), &large_q2.mux(&extreme, &rounded)));
+        let y_q = m.delay("y_q", &zero_q2.mux(&lit(0, 32), &beyond_q2.mux(&extreme, &rounded)));
         m.unused("class", &[f.zero, f.inf]);
         m.drive(&y, &y_q.as_signed());
         design.add(m)
