@@ -1,8 +1,8 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
 pub mod epilogue;
-pub mod head;
 pub mod fp;
+pub mod head;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

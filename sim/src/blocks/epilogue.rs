@@ -372,9 +372,11 @@ pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -
 
 /// Planted bugs that the bench must catch: name, text, text with the bug.
 pub const BUGS: &[(&str, Bug)] = &[
-    ("epilogue: what adds nothing is +0", ("32'h80000000", "32'h00000000")),
+    ("epilogue: the second sum adds the summand again", ("accumulate_q & ~again", "accumulate_q")),
     ("epilogue: two sums in any cycle", ("(~two_q | parity_q)", "(~two_q | 1'b1)")),
     ("epilogue: a head's rotation does not start again", ("start | (head_word_q", "start | 1'b0 & (head_word_q")),
     ("epilogue: a command starts too early", ("~(active_q | lanes_busy | fetching)", "~(active_q | fetching)")),
-    ("sigmoid: ties round up", ("shifted_q[3] & (lost_q", "shifted_q[3] & (1'b1 | lost_q")),
 ];
+
+/// A planted bug that the sweep of the sigmoid must catch.
+pub const SIGMOID_BUG: Bug = ("shifted_q[3] & (lost_q", "shifted_q[3] & (1'b1 | lost_q");
