@@ -27,7 +27,7 @@ fn head_of_chosen_shapes() {
             Err(error) => panic!("{shape:?}: {error}"),
         }
     }
-    for counter in ["tie", "negative", "infinite", "nothing", "written", "cut_off"] {
+    for counter in ["tie", "both_zeros", "negative", "infinite", "nothing", "written", "cut_off"] {
         assert_ne!(all.get(counter), 0, "never covered: {counter}");
     }
 }
