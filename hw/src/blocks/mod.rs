@@ -21,6 +21,7 @@
 //! | [`gather::Gather`] | embedding rows and rotary factors |
 
 pub mod act_buffer;
+mod act_window;
 pub mod feeder;
 pub mod fifo;
 pub mod fifo_deep;
