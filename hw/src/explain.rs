@@ -142,7 +142,8 @@ pub fn explain(machine: &Machine) -> String {
     let table_bits = e.tokens * sum_width();
     line(format!("  tables        {} x [32] u{table_bits}, LUT RAM", e.tables * e.rows));
     line(format!("  partial sums  [{}] u{}", psum.words, psum.lanes * psum.acc));
-    line(format!("  sum queue     [{}] u{}, LUT RAM", e.queue(), psum.lanes * psum.acc + 1));
+    let queue_ram = if e.queue_in_luts() { "LUT" } else { "Block" };
+    line(format!("  sum queue     [{}] u{}, {queue_ram} RAM", e.queue(), psum.lanes * psum.acc + 1));
     line(format!(
         "  weight buffer [{}] u{}, {} URAMs (planned)",
         machine.buffer_words(),

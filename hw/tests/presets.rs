@@ -72,7 +72,7 @@ fn weight_bytes_of_known_models() {
     assert!((135_895_449..137_000_000).contains(&bytes[0]), "{bytes:?}");
     assert!((416_808_960..422_000_000).contains(&bytes[1]), "{bytes:?}");
     let text = explain(&machine);
-    assert!(text.contains("BitNet 2B-4T") && text.contains("accumulator i22"), "{text}");
+    assert!(text.contains("BitNet 2B-4T") && text.contains("accumulator i29"), "{text}");
 }
 
 fn content(dir: &Path, out: &mut BTreeMap<String, Vec<u8>>, under: &Path) {

@@ -2,7 +2,7 @@
 
 use super::fifo::Fifo;
 use super::table_build::GROUP;
-use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, RamStyle, Ty, cat, lit, repeat, uint};
+use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, Ty, cat, lit, repeat, uint};
 use crate::width::{count_width, index_width};
 use spec::program::{Op, field};
 use std::rc::Rc;
@@ -27,20 +27,6 @@ pub struct ActBuffer {
 /// A field of the quantiser's descriptor, with the width that programs give it.
 pub(crate) fn quant_field(name: &'static str) -> (&'static str, Ty) {
     (name, uint(field(Op::Quant, name).map_or(1, |f| f.width)))
-}
-
-/// Columns that the packer sees at once, and whether the vector ends with them.
-struct Window {
-    /// Up to `GROUP` columns from the cursor on, `[GROUP][V]` bytes.
-    columns: Vec<Expr>,
-    /// The columns of a table are there.
-    ready: Expr,
-    /// The first word of the window is there and is the vector's last.
-    at_last: Expr,
-    /// To be driven: a table of `take` columns is taken.
-    taken: Expr,
-    /// To be driven: the first word is thrown away and the cursor goes back to a word's start.
-    drop: Expr,
 }
 
 impl ActBuffer {
@@ -71,7 +57,7 @@ impl ActBuffer {
     }
 
     /// Columns of a word of the window: at least a table's.
-    fn span(&self) -> u32 {
+    pub(crate) fn span(&self) -> u32 {
         self.columns.max(GROUP)
     }
 
@@ -204,7 +190,7 @@ impl ActBuffer {
         let counts: Vec<Expr> = (0..GROUP).map(|k| take.gt(&lit(k.into(), 3))).collect();
         let masked: Vec<Expr> = (0..v)
             .rev()
-            .flat_map(|s| bytes(s))
+            .flat_map(bytes)
             .map(|(k, s)| window.columns[k as usize].lane(s, 8) & repeat(8, &(&counts[k as usize] & &pack_q)))
             .collect();
         let new = m.wire("new_table", &cat(&masked));
@@ -254,105 +240,4 @@ impl ActBuffer {
         m.next_when(&token_q, &(&start | &drop_ends), &start.mux(&lit(0, groups_ty.width), &next_token));
         design.add(m)
     }
-
-    /// Collects beats to words of `span` columns and looks at two of them.
-    fn window(&self, m: &mut Module, queued: &Outputs, code_take: &Expr, take: &Expr) -> Window {
-        let (span, v) = (self.span(), self.slots);
-        let (data, last) = {
-            let beat = queued.get("out_data_o");
-            (beat.low(beat.width() - 1), beat.bit(beat.width() - 1))
-        };
-        let per_word = span / self.columns;
-        let part = 8 * v;
-        m.comment("Beats by columns, filled up to words of at least a table.");
-        let column = |c: u32| cat((0..v).rev().map(|s| data.lane(s * self.columns + c, 8)));
-        let near_valid_q = m.reg_reset("near_valid_q", &lit(0, 1));
-        let far_valid_q = m.reg_reset("far_valid_q", &lit(0, 1));
-        let near_last_q = m.reg("near_last_q", uint(1));
-        let far_last_q = m.reg("far_last_q", uint(1));
-        let shift = m.net("shift", uint(1));
-        let cursor_bits = index_width(span.into());
-        let cursor_q = m.reg_reset("cursor_q", &lit(0, cursor_bits));
-        let mut far = Vec::new();
-        let fire = m.net("code_fire", uint(1));
-        let complete = if per_word == 1 {
-            fire.clone()
-        } else {
-            let bits = index_width(per_word.into());
-            let at_q = m.reg_reset("beat_q", &lit(0, bits));
-            let full = m.wire("word_full", &(at_q.eq(&lit(u128::from(per_word) - 1, bits)) | &last));
-            m.next_when(&at_q, &fire, &full.mux(&lit(0, bits), &at_q.add_wrap(&lit(1, bits))));
-            for b in 0..per_word {
-                let own = &fire & at_q.eq(&lit(b.into(), bits));
-                for c in 0..self.columns {
-                    let q = m.reg(&format!("far{}_q", b * self.columns + c), uint(part));
-                    m.next_when(&q, &own, &column(c));
-                    far.push(q);
-                }
-            }
-            m.wire("word_complete", &(&fire & full))
-        };
-        if per_word == 1 {
-            for c in 0..span {
-                let q = m.reg(&format!("far{c}_q"), uint(part));
-                m.next_when(&q, &fire, &column(c));
-                far.push(q);
-            }
-        }
-        m.next_when(&far_last_q, &fire, &last);
-
-        m.comment("Two words: a table may begin in the near one and end in the far one.");
-        let free = m.wire("near_free", &(&shift | !&near_valid_q));
-        let move_on = m.wire("move_on", &(&free & &far_valid_q));
-        m.drive(code_take, &(!&far_valid_q | &move_on));
-        m.drive(&fire, &(&queued.get("out_valid_o") & code_take));
-        m.next(&far_valid_q, &(&complete | (&far_valid_q & !&move_on)));
-        m.next_when(&near_valid_q, &free, &far_valid_q);
-        m.next_when(&near_last_q, &move_on, &far_last_q);
-        let near: Vec<Expr> = far
-            .iter()
-            .enumerate()
-            .map(|(c, f)| {
-                let q = m.reg(&format!("near{c}_q"), uint(part));
-                m.next_when(&q, &move_on, f);
-                q
-            })
-            .collect();
-        let at = |c: u32| if c < span { near[c as usize].clone() } else { far[(c - span) as usize].clone() };
-        let columns = (0..GROUP)
-            .map(|k| {
-                let choices: Vec<Expr> = (0..span).map(|c| at(c + k)).collect();
-                let picked = select(&cursor_q, &choices);
-                m.wire(&format!("column{k}"), &picked)
-            })
-            .collect();
-
-        let taken = m.net("window_taken", uint(1));
-        let drop = m.net("drop_word", uint(1));
-        let wide = cursor_bits + 2;
-        let end = m.wire("table_end", &cursor_q.extend(wide).add_wrap(&take.extend(wide)));
-        let beyond = m.wire("beyond", &end.gt(&lit(span.into(), wide)));
-        let reaches = m.wire("reaches", &end.ge(&lit(span.into(), wide)));
-        let ready = m.wire("table_there", &(&near_valid_q & (&far_valid_q | !beyond)));
-        m.drive(&shift, &((&taken & &reaches & !&near_last_q) | (&drop & &near_valid_q)));
-        m.next_when(&cursor_q, &(&taken | &drop), &drop.mux(&lit(0, cursor_bits), &end.low(cursor_bits)));
-        Window { columns, ready, at_last: &near_valid_q & &near_last_q, taken, drop }
-    }
-}
-
-/// The choice with this number, by a tree of multiplexers; as many choices as the index has values.
-pub(crate) fn select(index: &Expr, choices: &[Expr]) -> Expr {
-    let mut level = choices.to_vec();
-    let mut bit = 0;
-    while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| match pair {
-                [low, high] => index.bit(bit).mux(high, low),
-                _ => pair[0].clone(),
-            })
-            .collect();
-        bit += 1;
-    }
-    level.pop().unwrap_or_else(|| lit(0, 1))
 }

@@ -1,6 +1,6 @@
 //! Embedding rows and rotary factors.
 
-use super::act_buffer::select;
+use super::act_window::select;
 use super::fifo::Fifo;
 use super::fp::{FromInt, Mul};
 use super::kv_write::{ADDRESS_BITS, LINE_SHIFT, cut};

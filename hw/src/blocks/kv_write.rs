@@ -1,6 +1,7 @@
 //! Keys and values to the cache.
 
-use super::act_buffer::{quant_field, select};
+use super::act_buffer::quant_field;
+use super::act_window::select;
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, repeat, uint};
 use crate::width::{count_width, index_width};
 use std::rc::Rc;
@@ -136,7 +137,7 @@ impl KvWrite {
         m.next_when(&vector_q, &code_ends, &code.field("vector"));
 
         if ng == 1 {
-            m.unused("group", &[group_q.clone()]);
+            m.unused("group", std::slice::from_ref(&group_q));
         }
 
         m.comment("The scale of the same vector and group comes next.");

@@ -42,6 +42,7 @@ pub mod axi_write;
 pub mod axi_write_client;
 pub mod crc32c;
 pub mod epilogue;
+pub(crate) mod act_window;
 pub mod feeder;
 pub mod fifo;
 pub mod fifo_deep;

@@ -74,7 +74,7 @@ impl Tlmm {
 
     /// Cycles from a beat of the last segment to its sums when nothing stalls.
     pub fn latency(&self) -> u32 {
-        let queue = if self.queue() > LUT_QUEUE { FifoDeep::LATENCY } else { Fifo::LATENCY };
+        let queue = if self.queue_in_luts() { Fifo::LATENCY } else { FifoDeep::LATENCY };
         self.row().latency() + Psum::LATENCY + queue
     }
 
@@ -82,6 +82,11 @@ impl Tlmm {
     pub fn queue(&self) -> u32 {
         let shortest = self.row().latency() + Psum::LATENCY + FifoDeep::LATENCY + 2;
         self.queue.max(shortest.next_power_of_two())
+    }
+
+    /// Whether that queue is in LUT RAM.
+    pub fn queue_in_luts(&self) -> bool {
+        self.queue() <= LUT_QUEUE
     }
 
     /// What makes two engines different, in names of modules.
@@ -142,9 +147,10 @@ impl Tlmm {
         let row_of = self.row().build(design)?;
         let psum_of = psum.build(design)?;
         let beat = psum.lanes * psum.acc;
-        let queue_of = match self.queue() {
-            depth if depth > LUT_QUEUE => FifoDeep { width: beat + 1, depth }.build(design)?,
-            depth => Fifo { width: beat + 1, depth }.build(design)?,
+        let (width, depth) = (beat + 1, self.queue());
+        let queue_of = match self.queue_in_luts() {
+            true => Fifo { width, depth }.build(design)?,
+            false => FifoDeep { width, depth }.build(design)?,
         };
         let mul_width = MULT_BITS * self.rows;
         let mul_of = Fifo { width: mul_width, depth: MUL_QUEUE }.build(design)?;

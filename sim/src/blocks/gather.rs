@@ -123,12 +123,7 @@ fn unit() -> Box<dyn Block> {
 
 /// Planted bugs of the gatherer.
 pub const MUTATIONS: &[Mutation] = &[
-    bug(
-        "gather: missing columns not zero",
-        unit,
-        "wire [31:0] column = ",
-        "wire [31:0] column = ~32'd0 & 32'hffffffff ^ ~",
-    ),
+    bug("gather: missing columns not zero", unit, "times_y & {32{real_q9}}", "times_y"),
     bug("gather: words without a place", unit, "booked_q != 4'd8", "1'b1"),
     bug("gather: unused slots read", unit, "skip = weigh_q & ~valid_q", "skip = weigh_q & 1'b0"),
 ];

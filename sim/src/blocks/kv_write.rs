@@ -113,7 +113,7 @@ fn unit() -> Box<dyn Block> {
 
 /// Planted bugs of the writer.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("kv_write: a row is not padded", unit, "wire [7:0] at_word", "wire [7:0] at_word_"),
+    bug("kv_write: a row is not padded", unit, "row & {128{at_word < {14'd0, filled_q}}}", "row"),
     bug("kv_write: unused slots written", unit, "skip = weigh_q & ~valid_q", "skip = weigh_q & 1'b0"),
     bug("kv_write: rows of a vector keep their end", unit, "cleared = start | vector_ends", "cleared = start"),
 ];
