@@ -13,4 +13,5 @@ pub mod explain;
 pub mod ir;
 pub mod output;
 pub mod preset;
+pub mod top;
 pub mod width;

@@ -6,9 +6,6 @@ use hw::preset::{self, BUILT_IN, KEYS};
 use std::path::PathBuf;
 
 /// Writes the Verilog of a Tercet machine.
-///
-/// Today this is the compute core: the weight unpacker of a port and the table look-up matrix engine.
-/// The manifest lists what is still missing.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -47,6 +44,5 @@ fn main() -> anyhow::Result<()> {
     let dir = arguments.out.unwrap_or_else(|| PathBuf::from("build").join(&machine.name));
     let modules = hw::output::write(&machine, &dir)?;
     println!("{modules} modules of preset {}, configuration {}, in {}", machine.name, machine.hash(), dir.display());
-    println!("not there yet: {}", hw::output::MISSING);
     Ok(())
 }

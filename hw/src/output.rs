@@ -5,11 +5,7 @@ use crate::preset::{Machine, PresetError};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use thiserror::Error;
-
-/// Parts of the machine that the generator does not build yet; said in the manifest.
-pub const MISSING: &str = "sequencer, memory ports, weight buffer, vector unit, attention, tercet_top";
 
 /// Why nothing was written.
 #[derive(Debug, Error)]
@@ -49,11 +45,11 @@ fn ports_of(top: &Interface) -> Value {
         let dir = if p.dir == Dir::In { "in" } else { "out" };
         json!({ "name": p.name, "dir": dir, "width": p.ty.width, "signed": p.ty.signed })
     };
-    json!({ "module": top.name, "ports": top.ports.iter().map(port).collect::<Vec<_>>() })
+    top.ports.iter().map(port).collect()
 }
 
 /// The manifest's text.
-fn manifest(machine: &Machine, design: &Design, tops: &[Rc<Interface>]) -> String {
+fn manifest(machine: &Machine, design: &Design, top: &Interface) -> String {
     let parameters: serde_json::Map<String, Value> = machine
         .canonical()
         .lines()
@@ -65,10 +61,10 @@ fn manifest(machine: &Machine, design: &Design, tops: &[Rc<Interface>]) -> Strin
         "preset": machine.name,
         "hash": machine.hash(),
         "parameters": parameters,
-        "complete": false,
-        "missing": MISSING,
+        "complete": true,
         "modules": design.modules().map(|(name, _)| name).collect::<Vec<_>>(),
-        "tops": tops.iter().map(|top| ports_of(top)).collect::<Vec<_>>(),
+        "top": top.name,
+        "ports": ports_of(top),
     });
     format!("{manifest:#}\n")
 }
@@ -76,7 +72,7 @@ fn manifest(machine: &Machine, design: &Design, tops: &[Rc<Interface>]) -> Strin
 /// Generates a machine and writes it to `dir`. Returns the number of modules.
 pub fn write(machine: &Machine, dir: &Path) -> Result<usize, OutputError> {
     let mut design = Design::default();
-    let tops = machine.build(&mut design).map_err(PresetError::from)?;
+    let top = machine.build(&mut design).map_err(PresetError::from)?;
     let (rtl, manifest_path) = (dir.join("rtl"), dir.join("manifest.json"));
     if rtl.exists() && !manifest_path.exists() {
         return Err(OutputError::Foreign { path: rtl });
@@ -106,6 +102,6 @@ pub fn write(machine: &Machine, dir: &Path) -> Result<usize, OutputError> {
     }
     at(&rtl, fs::rename(&fresh, &rtl))?;
     replace(&dir.join("filelist.f"), &files)?;
-    replace(&manifest_path, &manifest(machine, &design, &tops))?;
+    replace(&manifest_path, &manifest(machine, &design, &top))?;
     Ok(count)
 }

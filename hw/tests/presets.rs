@@ -17,6 +17,9 @@ fn violations(text: &str) -> Vec<String> {
 fn built_in_presets_are_legal_and_differ() {
     let hashes: BTreeMap<String, &str> = BUILT_IN.iter().map(|(n, _)| (load(n).unwrap().hash(), *n)).collect();
     assert_eq!(hashes.len(), BUILT_IN.len());
+    for (name, _) in BUILT_IN {
+        load(name).unwrap().shape().validate().unwrap();
+    }
 }
 
 #[test]
@@ -30,7 +33,7 @@ fn all_violations_come_at_once() {
         "clock.speed = an unknown key; use mhz",
         "clock.mhz = missing; use a whole number from 10 to 600",
         "board.name = \"vcu118\"; use one of \"sim\", \"kv260\", \"u50\"",
-        "cache = no known section; use [engine], [memory], [clock] or [board]",
+        "cache = no known section; use [engine], [vector], [attention], [memory], [clock] or [board]",
     ] {
         assert!(said.iter().any(|s| s == expected), "{expected} is not in {said:#?}");
     }
@@ -40,13 +43,16 @@ fn all_violations_come_at_once() {
 #[test]
 fn rules_between_keys_name_legal_values() {
     let text = BUILT_IN[0].1.replace("ports = 4", "ports = 5").replace("tile_rows = 4096", "tile_rows = 4095");
-    let said = violations(&text.replace("buffer_kib = 1920", "buffer_kib = 1"));
+    let said = violations(
+        &text.replace("buffer_kib = 960", "buffer_kib = 1").replace("[vector]\ntokens = 2", "[vector]\ntokens = 3"),
+    );
     assert_eq!(
         said,
         [
             "memory.ports = 5; use a divisor of tables * rows = 128: 1, 2, 4, 8, 16, 32",
             "engine.tile_rows = 4095; use a multiple of rows = 4, for example 4092 or 4096",
-            "memory.buffer_kib = 1; use at least 14: each half holds 4 rows of max_cols",
+            "vector.tokens = 3; use a divisor of engine.tokens = 8: 1, 2, 4, 8",
+            "memory.buffer_kib = 1; use at least 2: 16 words of the engine",
         ]
     );
 }

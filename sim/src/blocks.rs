@@ -1,5 +1,20 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
+pub mod attend;
+pub mod fp;
+pub mod matrix;
+pub mod axi_read;
+pub mod axi_write;
+pub mod stream;
+pub mod quantize;
+pub mod vmem;
+pub mod gather;
+pub mod kv_write;
+pub mod epilogue;
+pub mod head;
+pub mod regs;
+pub mod sequencer;
+
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;
 use hw::blocks::{fifo, gearbox, psum, skid, table_build, tlmm, unpack5};
@@ -239,15 +254,20 @@ impl Block for TlmmCase {
         let groups = e.groups as usize;
         let words = count(rng, size, self.words) as usize;
         let segments = count(rng, size, self.segments) as usize;
+        let planes = if size == Size::Any { rng.pick(&[1, 1, 2, 5]) } else { 1 };
+        let grouped = size != Size::Min && rng.one_in(2);
         let mode = rng.one_in(2);
         let extreme = rng.one_in(4);
+        cover.count("planes", planes > 1);
+        cover.count("grouped", grouped);
         cover.count(if mode { "sherry" } else { "dense" }, true);
         cover.count("extreme", extreme);
         cover.count("many_segments", segments > 1);
         cover.count("one_segment", segments == 1);
-        let (mut act, mut wgt) = (Vec::new(), Vec::new());
+        let (mut act, mut wgt, mut mul) = (Vec::new(), Vec::new(), Vec::new());
         let mut sums = vec![0i64; words * rows * tokens];
-        for _ in 0..segments {
+        for segment in 0..segments * planes {
+            let plane_mult = 3u64.pow((planes - 1 - segment / segments) as u32);
             let acts: Vec<[i8; 4]> = (0..tables * tokens)
                 .map(|_| std::array::from_fn(|_| if extreme { -128 } else { activation(rng) }))
                 .collect();
@@ -259,6 +279,16 @@ impl Block for TlmmCase {
                 act.push(vec![pack(8, bytes), vec![mode.into()]]);
             }
             for word in 0..words {
+                let mults: Vec<u64> = (0..rows)
+                    .map(|_| match (grouped, extreme) {
+                        (false, _) => plane_mult,
+                        (true, true) => 255,
+                        (true, false) => rng.below(256),
+                    })
+                    .collect();
+                if grouped {
+                    mul.push(vec![pack(8, mults.iter().copied())]);
+                }
                 let codes: Vec<u8> = (0..rows * tables)
                     .map(|_| match (mode, extreme) {
                         (true, _) => rng.below(32) as u8,
@@ -270,7 +300,8 @@ impl Block for TlmmCase {
                 for (lane, code) in codes.iter().enumerate() {
                     let (row, table) = (lane / tables, lane % tables);
                     for p in 0..tokens {
-                        sums[(word * rows + row) * tokens + p] += Self::dot(mode, *code, acts[table * tokens + p]);
+                        let dot = Self::dot(mode, *code, acts[table * tokens + p]);
+                        sums[(word * rows + row) * tokens + p] += mults[row] as i64 * dot;
                     }
                 }
                 wgt.push(vec![pack(5, codes.iter().map(|c| u64::from(*c)))]);
@@ -284,9 +315,10 @@ impl Block for TlmmCase {
         Packet {
             outputs: vec![("sum", out.collect())],
             inputs: vec![
-                ("cmd", vec![vec![vec![words as u32 - 1], vec![segments as u32 - 1]]]),
+                ("cmd", vec![[words, segments, planes, usize::from(grouped)].map(|n| vec![n as u32]).to_vec()]),
                 ("act", act),
                 ("wgt", wgt),
+                ("mul", mul),
             ],
             sets: vec![],
         }
@@ -312,6 +344,17 @@ impl Block for TlmmCase {
     }
 
     fn must_cover(&self) -> &'static [&'static str] {
-        &["reset_in_packet", "dense", "sherry", "extreme", "illegal", "one_segment", "ev_beat", "ev_tables"]
+        &[
+            "reset_in_packet",
+            "dense",
+            "sherry",
+            "extreme",
+            "illegal",
+            "planes",
+            "grouped",
+            "one_segment",
+            "ev_beat",
+            "ev_tables",
+        ]
     }
 }

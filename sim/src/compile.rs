@@ -49,17 +49,19 @@ pub struct Job<'a> {
 
 /// C++ between the model and [`crate::ffi`]: pointers to the ports, whose sizes the compiler checks.
 fn shim(top: &str, ports: &[Port]) -> String {
+    // whole machines have their bus's name for it
+    let clock = if ports.iter().any(|p| p.name == "aclk") { "aclk" } else { "clk_i" };
     let mut text = format!(
         "#include \"V{top}.h\"\n#include \"verilated.h\"\n\
          struct Sim {{ VerilatedContext context; V{top}* top; }};\n\
          extern \"C\" {{\n\
          void* tercet_new(uint32_t seed) {{\n\
          \x20   Sim* s = new Sim;\n    s->context.randReset(2);\n    s->context.randSeed(static_cast<int>(seed));\n\
-         \x20   s->top = new V{top}(&s->context);\n    s->top->clk_i = 0;\n    s->top->eval();\n    return s;\n}}\n\
+         \x20   s->top = new V{top}(&s->context);\n    s->top->{clock} = 0;\n    s->top->eval();\n    return s;\n}}\n\
          void tercet_free(void* p) {{ Sim* s = static_cast<Sim*>(p); s->top->final(); delete s->top; delete s; }}\n\
          void tercet_eval(void* p) {{ static_cast<Sim*>(p)->top->eval(); }}\n\
          void tercet_tick(void* p) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n\
-         \x20   t->clk_i = 1; t->eval(); t->clk_i = 0; t->eval();\n}}\n\
+         \x20   t->{clock} = 1; t->eval(); t->{clock} = 0; t->eval();\n}}\n\
          void* tercet_port(void* p, uint32_t index) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n    switch (index) {{\n"
     );
     for (index, port) in ports.iter().enumerate() {

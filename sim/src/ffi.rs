@@ -42,6 +42,10 @@ pub struct Model {
     ports: Vec<(*mut u8, u32)>,
 }
 
+// SAFETY: a model's state is its own: it has a context of its own and no other thread holds a pointer to it, so it
+// may move to another thread; `&mut self` keeps two threads from using it at once.
+unsafe impl Send for Model {}
+
 impl Library {
     /// Loads a library that [`crate::compile`] has built for these ports.
     pub(crate) fn load(path: &Path, top: &str, ports: &[Port]) -> Result<Library, SimError> {
@@ -79,6 +83,13 @@ impl Library {
     pub fn port(&self, name: &str) -> Result<PortId, SimError> {
         let missing = || SimError::NoSuchPort { top: self.top.clone(), port: name.to_string() };
         self.ports.iter().position(|p| p.name == name).map(PortId).ok_or_else(missing)
+    }
+}
+
+impl Library {
+    /// Bits of a port.
+    pub fn width(&self, port: PortId) -> u32 {
+        self.ports[port.0].ty.width
     }
 }
 
@@ -120,7 +131,42 @@ impl Model {
 
     /// Sets a port of up to 64 bits.
     pub fn set(&mut self, port: PortId, value: u64) {
-        self.set_words(port, &[value as u32, (value >> 32) as u32]);
+        let (address, width) = self.ports[port.0];
+        let value = if width < 64 { value & ((1 << width) - 1) } else { value };
+        // SAFETY: the shim has checked at compile time that the port is `port_bytes(width)` long, and
+        // Verilator aligns it to its size.
+        unsafe {
+            match port_bytes(width) {
+                1 => address.write(value as u8),
+                2 => address.cast::<u16>().write(value as u16),
+                4 => address.cast::<u32>().write(value as u32),
+                8 => address.cast::<u64>().write(value),
+                _ => self.set_words(port, &[value as u32, (value >> 32) as u32]),
+            }
+        }
+    }
+
+    /// Sets the low bytes of a port, byte 0 in the low bits; the others keep their value.
+    ///
+    /// # Panics
+    /// If the port has fewer bits.
+    pub fn set_bytes(&mut self, port: PortId, bytes: &[u8]) {
+        let (address, width) = self.ports[port.0];
+        assert!(8 * bytes.len() as u64 <= u64::from(width), "{} bytes for a port of {width} bits", bytes.len());
+        // SAFETY: the port is at least as long (checked above and, for the model, by the shim), and words of
+        // a little-endian machine hold their bytes in this order.
+        unsafe { address.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Reads the low bytes of a port, byte 0 from the low bits.
+    ///
+    /// # Panics
+    /// If the port has fewer bits.
+    pub fn get_bytes(&self, port: PortId, bytes: &mut [u8]) {
+        let (address, width) = self.ports[port.0];
+        assert!(8 * bytes.len() as u64 <= u64::from(width), "{} bytes of a port of {width} bits", bytes.len());
+        // SAFETY: as in `set_bytes`.
+        unsafe { address.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
     }
 
     /// Reads a port.
@@ -137,8 +183,20 @@ impl Model {
 
     /// Reads the low 64 bits of a port.
     pub fn get(&self, port: PortId) -> u64 {
-        let words = self.words(port);
-        u64::from(words[0]) | u64::from(words.get(1).copied().unwrap_or(0)) << 32
+        let (address, width) = self.ports[port.0];
+        // SAFETY: as in `set`; wider ports are arrays of at least three 32-bit words.
+        unsafe {
+            match port_bytes(width) {
+                1 => u64::from(address.read()),
+                2 => u64::from(address.cast::<u16>().read()),
+                4 => u64::from(address.cast::<u32>().read()),
+                8 => address.cast::<u64>().read(),
+                _ => {
+                    let words = address.cast::<u32>();
+                    u64::from(words.read()) | u64::from(words.add(1).read()) << 32
+                }
+            }
+        }
     }
 }
 

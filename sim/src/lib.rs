@@ -3,14 +3,17 @@
 //! * [`toolchain`]: finds Verilator and a C++ compiler.
 //! * [`compile`]: Verilog to a shared library, cached by content.
 //! * [`ffi`]: the loaded library; the only unsafe code.
+//! * [`axi`]: a memory behind AXI4 ports, with the habits of real ones.
 //! * [`mod@bench`]: stream drivers, monitors, scoreboard and coverage for block tests.
 //! * [`blocks`]: the blocks with their oracles from `spec`.
 //! * [`mutate`]: planted bugs that the benches must catch.
 #![deny(unsafe_code)]
 
+pub mod axi;
 pub mod bench;
 pub mod blocks;
 pub mod compile;
+pub mod device;
 pub mod ffi;
 pub mod mutate;
 pub mod rng;

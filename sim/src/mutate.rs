@@ -1,17 +1,28 @@
 //! Planted bugs that the benches must catch: a bench is trusted after it has failed.
 
 use crate::SimError;
-use crate::bench::{BenchError, Block, check_mutated};
-use crate::blocks::TlmmCase;
+use crate::bench::{BenchError, Block, Cover, check_mutated};
+use crate::blocks::{self, TlmmCase, axi_read, axi_write, stream};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
+
+/// A bench with stimulus of its own, given what to replace by what.
+pub type OwnBench = fn(&mut Rng, Option<(&str, &str)>) -> Result<Cover, SimError>;
+
+/// Who must notice a planted bug.
+pub enum Noticer {
+    /// The harness with this block.
+    Block(fn() -> Box<dyn Block>),
+    /// A bench of its own.
+    Own(OwnBench),
+}
 
 /// A piece of Verilog and what a mistake would make of it.
 pub struct Mutation {
     /// What is broken.
     pub name: &'static str,
-    /// The block whose bench must notice.
-    pub block: fn() -> Box<dyn Block>,
+    /// The bench that must notice.
+    pub bench: Noticer,
     /// Text as it is generated.
     pub from: &'static str,
     /// Text with the bug.
@@ -39,24 +50,39 @@ fn table_build() -> Box<dyn Block> {
 }
 
 fn tlmm() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 3, rows: 2, tokens: 2, groups: 1, cols: 45, tile_rows: 80 };
+    let engine = Tlmm { tables: 3, rows: 2, tokens: 2, groups: 1, cols: 45, tile_rows: 80, queue: 0 };
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
 /// Segments shorter than the accumulator's loop.
 fn tlmm_short() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 1, rows: 1, tokens: 2, groups: 1, cols: 60, tile_rows: 3 };
+    let engine = Tlmm { tables: 1, rows: 1, tokens: 2, groups: 1, cols: 60, tile_rows: 3, queue: 0 };
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
 /// A planted bug.
 pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
-    Mutation { name, block, from, to }
+    Mutation { name, bench: Noticer::Block(block), from, to }
 }
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    [MUTATIONS].into_iter().flatten()
+    [
+        MUTATIONS,
+        blocks::fp::MUTATIONS,
+        axi_read::MUTATIONS,
+        axi_write::MUTATIONS,
+        stream::MUTATIONS,
+        blocks::quantize::MUTATIONS,
+        blocks::matrix::MUTATIONS,
+        blocks::kv_write::MUTATIONS,
+        blocks::gather::MUTATIONS,
+        blocks::regs::MUTATIONS,
+        blocks::sequencer::MUTATIONS,
+    ]
+    .into_iter()
+    .flatten()
+    [MUTATIONS, crate::blocks::fp::MUTATIONS, crate::blocks::quantize::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[
@@ -71,15 +97,19 @@ const MUTATIONS: &[Mutation] = &[
     bug("tlmm_row: pending one lost", tlmm, "pend_o = l1n0pend_q", "pend_o = 1'b0"),
     bug("psum: first segment not cleared", tlmm, "(first_q2 ?", "(1'b0 ?"),
     bug("tlmm: tables overwritten in use", tlmm, "wire bank_free = ", "wire bank_free = 1'b1 | "),
-    bug("tlmm: tables used before they are built", tlmm, "ready = active_q & tables_ready", "ready = active_q"),
+    bug("tlmm: tables used before they are built", tlmm, "could = active_q & tables_ready", "could = active_q"),
     bug("tlmm: accumulator's loop ignored", tlmm_short, "wire wait_loop = ", "wire wait_loop = 1'b0 & "),
     bug("tlmm: sums without a place", tlmm, "wire no_room = ", "wire no_room = 1'b0 & "),
 ];
 
 /// Plants one bug. Returns what the bench said, or `None` if it noticed nothing.
 pub fn plant(mutation: &Mutation) -> Result<Option<String>, SimError> {
-    let block = (mutation.block)();
-    match check_mutated(&*block, &mut Rng::new(7), Some((mutation.from, mutation.to))) {
+    let bug = Some((mutation.from, mutation.to));
+    let found = match mutation.bench {
+        Noticer::Block(block) => check_mutated(&*block(), &mut Rng::new(7), bug),
+        Noticer::Own(bench) => bench(&mut Rng::new(7), bug),
+    };
+    match found {
         Ok(_) => Ok(None),
         Err(SimError::Bench(error @ BenchError::NoMutation { .. })) => Err(error.into()),
         Err(SimError::Bench(error)) => Ok(Some(error.to_string())),

@@ -64,15 +64,15 @@ fn tlmm_shape(rng: &mut Rng) -> Tlmm {
     let groups = rng.within(1, u64::from(tables.min(3))) as u32;
     let cols = 3 * u64::from(tables) * rng.within(1, 6);
     let (rows, tokens) = (rng.within(1, 4) as u32, rng.within(1, 5) as u32);
-    Tlmm { tables, rows, tokens, groups, cols, tile_rows: rng.within(1, 20) * u64::from(rows) }
+    Tlmm { tables, rows, tokens, groups, cols, tile_rows: rng.within(1, 20) * u64::from(rows), queue: 0 }
 }
 
 #[test]
 fn tlmm_of_chosen_shapes() {
     let mut rng = Rng::announced("tlmm", 16);
-    let smallest = Tlmm { tables: 1, rows: 1, tokens: 1, groups: 1, cols: 3, tile_rows: 1 };
+    let smallest = Tlmm { tables: 1, rows: 1, tokens: 1, groups: 1, cols: 3, tile_rows: 1, queue: 70 };
     let mut cover = Cover::default();
-    let odd = Tlmm { tables: 7, rows: 3, tokens: 5, groups: 3, cols: 105, tile_rows: 117 };
+    let odd = Tlmm { tables: 7, rows: 3, tokens: 5, groups: 3, cols: 105, tile_rows: 117, queue: 0 };
     for engine in [smallest, odd] {
         let case = TlmmCase { engine, words: engine.words(), segments: engine.segments() };
         cover.merge(&must_pass(&format!("{engine:?}"), &mut rng, &case));

@@ -34,8 +34,9 @@ fn speed_of_the_kv260_engine() {
     model.set(id("rst_i"), 0);
     for (port, value) in [
         ("cmd_valid_i", 1),
-        ("cmd_word_last_i", 383),
-        ("cmd_seg_last_i", 15),
+        ("cmd_words_i", 384),
+        ("cmd_segs_i", 16),
+        ("cmd_planes_i", 1),
         ("act_valid_i", 1),
         ("wgt_valid_i", 1),
         ("sum_ready_i", 1),

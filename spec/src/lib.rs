@@ -6,6 +6,8 @@
 //! * [`device`]: the machine itself, plain: carries programs out on a memory of bytes.
 //! * [`model`]: the plain reference decoder, in the published (`float`) and the
 //!   accelerator's (`device`) arithmetic. Slow and obvious: everything fast is compared with it.
+//! * [`program`], [`regs`]: what the host tells the machine.
+//! * [`transport`]: how it reaches it.
 //!
 //! No input or output, no threads, no unsafe code.
 #![forbid(unsafe_code)]
@@ -17,5 +19,7 @@ pub mod format;
 pub mod model;
 pub mod numerics;
 pub mod program;
+pub mod regs;
+pub mod transport;
 
 pub use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Whole-system tests: see `tests/`. What they share is here.
 
+pub mod lockstep;
+
 use host::load::{LoadOptions, NoProgress, load_model};
 use spec::model::ModelWeights;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! The README's test command.
 
-use crate::run::{run, run_with};
+use crate::run::{run, run_with, target};
 use crate::tools;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use hw::preset::BUILT_IN;
 
 /// Format and clippy, warnings as errors.
 pub fn lint() -> Result<()> {
@@ -10,10 +11,23 @@ pub fn lint() -> Result<()> {
     run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
 
+/// Yosys reads the Verilog of every preset as a whole machine.
+fn verilog() -> Result<()> {
+    for (preset, _) in BUILT_IN {
+        let dir = target().join("check").join(preset);
+        let path = dir.to_str().context("the target folder's path is not UTF-8")?;
+        run("cargo", &["run", "--quiet", "--locked", "-p", "hw", "--", "--preset", preset, "--out", path])?;
+        let script = format!("read_verilog {path}/rtl/*.v; hierarchy -check -top tercet_top");
+        run(tools::yosys()?, &["-q", "-e", ".", "-p", &script])?;
+    }
+    Ok(())
+}
+
 /// Everything that has to pass before a change lands.
 pub fn everything() -> Result<()> {
     tools::install()?;
     lint()?;
+    verilog()?;
     run("cargo", &["test", "--workspace", "--locked"])?;
     run_with("cargo", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     println!("all checks passed");

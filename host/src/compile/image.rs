@@ -4,7 +4,7 @@ use super::emit::{Counts, Emitter};
 use super::error::CompileError;
 use super::memory::{CacheGeometry, Heads, VectorMap};
 use spec::model::ModelConfig;
-use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait};
+use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait, write_packets};
 
 /// Bytes that lie together in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub(super) fn assemble(
     let shape = e.shape;
     let mut layout = Layout { sections: Vec::new(), line: 0 };
     let streams = e.runs.len() as u64 + 3;
-    let program_bytes = |len: usize| (len as u64 + streams + 1) * BYTES as u64;
+    let program_bytes = |len: usize| shape.packets((len as u64 + streams + 1) * BYTES as u64) * PACKET;
     let lines = [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
     let (embed_line, rope_line) = (layout.add("embedding", embed), layout.add("rotary", rope));
     let mut at = Streams {
@@ -163,7 +163,9 @@ pub(super) fn assemble(
     let full = finish(lines[1], program.len(), &e.counts)?;
     let body = finish(lines[0], body.0, &body.1)?;
     for (name, program) in [("body", &body), ("full", &full)] {
-        let bytes = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
+        let descriptors: Vec<u8> = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
+        let mut bytes = Vec::new();
+        write_packets(&descriptors, shape.beat(), 0, &mut bytes);
         layout.sections.insert(0, Section { name: format!("{name} program"), line: program.line, bytes });
     }
     layout.sections.sort_by_key(|section| section.line);

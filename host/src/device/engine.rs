@@ -103,7 +103,8 @@ impl<R: PassRunner> DeviceEngine<R> {
         }
         let want_logits = items.iter().enumerate().fold(0, |all, (slot, item)| all | u64::from(item.wanted) << slot);
         let program = if want_logits == 0 { &self.image.body } else { &self.image.full };
-        Pass { program_line: program.line as u32, slots, want_logits }
+        let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
+        Pass { program_line, program_words, slots, want_logits }
     }
 
     /// Carries out one pass.

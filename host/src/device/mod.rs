@@ -2,16 +2,23 @@
 //!
 //! * [`mod@engine`]: sequences, slots and passes; the same for every kind of device.
 //! * [`mod@reference`]: the device of `spec`, plain and slow.
+//! * [`driver`]: a machine behind a transport.
+//! * `simulated`: the RTL in Verilator (feature `sim`).
 //!
 //! A device is whatever implements [`PassRunner`]: the reference device, a simulation of the RTL, a board.
 
+pub mod driver;
 pub mod engine;
 pub mod reference;
+#[cfg(feature = "sim")]
+pub mod simulated;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use engine::DeviceEngine;
 pub use reference::{ReferenceDevice, ReferenceRunner};
+#[cfg(feature = "sim")]
+pub use simulated::SimulatedDevice;
 
 use spec::{
     device::{Fault, Pass, PassResult},

@@ -189,6 +189,7 @@ fn best_is_the_largest_logit() {
     let id = device.new_sequence().unwrap();
     let pass = Pass {
         program_line: device.image().full.line as u32,
+        program_words: device.image().full.descriptors.len() as u32,
         slots: vec![spec::device::Slot {
             valid: true,
             token: 7,

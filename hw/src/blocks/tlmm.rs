@@ -1,8 +1,11 @@
 //! The table-look-up matrix engine.
 
-use super::{fifo::Fifo, psum::Psum, table_build::TableBuild, tlmm_row::TlmmRow};
-use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, Sink, cat, lit, uint};
-use crate::width::{acc_width, count_width, index_width};
+use super::psum::{MULT_BITS, Psum};
+use super::tlmm_control::{Control, Gates};
+use super::{fifo::Fifo, fifo_deep::FifoDeep, table_build::TableBuild, tlmm_row::TlmmRow};
+use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, Ty, cat, lit, uint};
+use crate::width::{count_width, signed_width};
+use spec::program::{Op, field};
 use std::rc::Rc;
 
 /// `tables` x `rows` look-ups a cycle for each of `tokens` tokens.
@@ -20,16 +23,18 @@ pub struct Tlmm {
     pub cols: u64,
     /// Most rows of a tile.
     pub tile_rows: u64,
+    /// Beats of sums that may wait for the epilogue; raised to what the pipeline needs.
+    pub queue: u32,
 }
 
-/// Progress through a tile and what may happen next.
-struct Control {
-    admit: Expr,
-    word: Expr,
-    first: Expr,
-    last: Expr,
-    end_of_segment: Expr,
-    end_of_tile: Expr,
+/// Deepest queue of sums in LUT RAM.
+const LUT_QUEUE: u32 = 64;
+/// Beats of multipliers that wait.
+const MUL_QUEUE: u32 = 4;
+
+/// A field of a tile's descriptor, with the width that programs give it.
+pub(crate) fn linear_field(name: &'static str) -> (&'static str, Ty) {
+    (name, uint(field(Op::Linear, name).map_or(1, |f| f.width)))
 }
 
 impl Tlmm {
@@ -53,9 +58,11 @@ impl Tlmm {
         self.cols.div_ceil(3 * u64::from(self.tables))
     }
 
-    /// Bits of an accumulated sum. A Sherry segment holds 4 inputs of which 3 count; padding is zero.
+    /// Bits of an accumulated sum. Multipliers reach 255 (planes add up to 121), so the sum reaches
+    /// `128 * cols * 255`. Beyond 65,793 inputs that leaves 32 bits, which no grouped layer does: planes
+    /// stay below 2^31 up to 131,072 inputs.
     pub fn acc(&self) -> u32 {
-        acc_width(self.cols)
+        signed_width(128 * 255 * self.cols).min(32)
     }
 
     /// The partial sums.
@@ -67,31 +74,51 @@ impl Tlmm {
 
     /// Cycles from a beat of the last segment to its sums when nothing stalls.
     pub fn latency(&self) -> u32 {
-        self.row().latency() + Psum::LATENCY + Fifo::LATENCY
+        let queue = if self.queue() > LUT_QUEUE { FifoDeep::LATENCY } else { Fifo::LATENCY };
+        self.row().latency() + Psum::LATENCY + queue
     }
 
-    /// Beats of sums that the output queue holds: enough never to stall a sink that does not.
+    /// Beats of sums that the output queue holds: at least enough never to stall a sink that does not.
     pub fn queue(&self) -> u32 {
-        (self.latency() + 2).next_power_of_two()
+        let shortest = self.row().latency() + Psum::LATENCY + FifoDeep::LATENCY + 2;
+        self.queue.max(shortest.next_power_of_two())
+    }
+
+    /// What makes two engines different, in names of modules.
+    pub(crate) fn tag(&self) -> String {
+        format!(
+            "t{}_q{}_p{}_g{}_k{}_w{}_f{}",
+            self.tables,
+            self.rows,
+            self.tokens,
+            self.groups,
+            self.cols,
+            self.words(),
+            self.queue()
+        )
     }
 
     fn describe(&self, m: &mut Module) {
         let (t, q, p, psum) = (self.tables, self.rows, self.tokens, self.psum());
         m.header(&format!(
-            "Table look-up matrix engine: sum[r][p] = sum_c w[r][c] * a[c][p] for ternary w and int8 a.\n\
+            "Table look-up matrix engine: sum[r][p] = sum_s mult[r][s] * sum_c w[r][c] * a[c][p], c the inputs\n\
+             of segment s, for ternary w and int8 a.\n\
              {t} tables x {q} rows x {p} tokens: one 5-bit code serves {p} tokens, {} look-ups a cycle.\n\n\
              Shapes   act [{g} tables, {p} tokens, 4] i8 a beat, {passes} beats a segment of {t} tables\n\
              \x20        wgt [{q} rows, {t} tables] u5 a beat, {words} beats (words) a segment at most\n\
+             \x20        mul [{q} rows] u8 a beat, one for each word of a grouped tile\n\
              \x20        sum [{q} rows, {p} tokens] i{acc}; lowest index in the low bits\n\
-             Order    a tile is cmd_seg_last_i + 1 segments of cmd_word_last_i + 1 words; all words of a\n\
+             Order    a tile is cmd_planes_i times cmd_segs_i segments of cmd_words_i words; all words of a\n\
              \x20        segment come before the next segment. Unused inputs are zero activations\n\
-             Width    |sum| <= 128 * {cols} inputs, so i{acc}; tree i{tree}\n\
+             Mult     3^(planes - 1 - plane), or of the mul stream if cmd_grouped_i\n\
+             Width    |sum| <= 128 * 255 * {cols} inputs, so i{acc}; tree i{tree}\n\
              Latency  {lat} cycles from a beat of the last segment to its sums, one beat a cycle\n\
              Tables   two banks: the next segment is built while this one is looked up\n\
              Stalls   wgt_ready_o falls while the tables of a segment are not built, while the sums of the\n\
-             \x20        last segment have no place in the queue of {queue}, and between segments shorter than\n\
-             \x20        {revisit} words until the pipeline is empty. It depends on registers only\n\
-             Counters ev_beat_o, ev_starved_o (no weights), ev_tables_o (tables not built),\n\
+             \x20        last segment have no place in the queue of {queue}, while multipliers are missing, and\n\
+             \x20        between segments shorter than {revisit} words until the pipeline is empty. It depends\n\
+             \x20        on registers only\n\
+             Counters ev_beat_o, ev_starved_o (no weights or multipliers), ev_tables_o (tables not built),\n\
              \x20        ev_sums_o (no place for sums): one high cycle each\n\
              Source   TeLLMe (arXiv 2504.16266), T-MAC (arXiv 2407.00088)\n\
              Oracle   sim::blocks::tlmm",
@@ -110,23 +137,25 @@ impl Tlmm {
 
     /// Adds the module.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
-        let (psum, tokens) = (self.psum(), self.tokens);
+        let psum = self.psum();
         let build_of = self.table_build().build(design)?;
         let row_of = self.row().build(design)?;
         let psum_of = psum.build(design)?;
         let beat = psum.lanes * psum.acc;
-        let queue_of = Fifo { width: beat + 1, depth: self.queue() }.build(design)?;
-        let (cols, words) = (self.cols, self.words());
-        let mut m = Module::new(format!(
-            "tern_tlmm_t{}_q{}_p{tokens}_g{}_k{cols}_w{words}",
-            self.tables, self.rows, self.groups
-        ));
+        let queue_of = match self.queue() {
+            depth if depth > LUT_QUEUE => FifoDeep { width: beat + 1, depth }.build(design)?,
+            depth => Fifo { width: beat + 1, depth }.build(design)?,
+        };
+        let mul_width = MULT_BITS * self.rows;
+        let mul_of = Fifo { width: mul_width, depth: MUL_QUEUE }.build(design)?;
+        let mut m = Module::new(format!("tern_tlmm_{}", self.tag()));
         self.describe(&mut m);
-        let (index, segs) = (index_width(words), index_width(self.segments()));
-        let cmd = m.sink("cmd", &[("word_last", uint(index)), ("seg_last", uint(segs))]);
+        let cmd = m.sink("cmd", &["words", "segs", "planes", "grouped"].map(linear_field));
         let act = m.sink("act", &[("data", uint(self.table_build().beat_width())), ("sherry", uint(1))]);
         let wgt = m.sink("wgt", &[("data", uint(5 * self.tables * self.rows))]);
+        let mul = m.sink("mul", &[("data", uint(mul_width))]);
         let sum = m.source("sum", &[("data", uint(beat)), ("last", uint(1))]);
+        let idle = m.output("idle_o", uint(1));
 
         m.comment("Two banks of tables, filled and emptied in turn.");
         let release = m.net("release_bank", uint(1));
@@ -162,8 +191,20 @@ impl Tlmm {
         let ready_tables = m.wire("tables_ready", &bank_of(&full_q, &use_q));
         let room = m.net("room", uint(1));
         let in_flight = m.net("in_flight", uint(1));
-        let control = self.control(&mut m, &cmd, &wgt, &ready_tables, &room, &in_flight);
+        let mul_take = m.net("mul_take", uint(1));
+        let mul_queue = m.instance(
+            "mul_queue",
+            &mul_of,
+            &[("in_valid_i", &mul.valid), ("in_data_i", &mul.field("data")), ("out_ready_i", &mul_take)],
+        );
+        m.drive(&mul.ready, &mul_queue.get("in_ready_o"));
+        let gates =
+            Gates { tables: &ready_tables, room: &room, in_flight: &in_flight, mul: &mul_queue.get("out_valid_o") };
+        let control = Control::build(&mut m, &cmd, &wgt, &gates, self.words());
         m.drive(&release, &control.end_of_segment);
+        m.drive(&mul_take, &(&control.admit & &control.grouped));
+        let same = crate::ir::repeat(self.rows, &control.mult);
+        let mult = m.wire("mult", &control.grouped.mux(&mul_queue.get("out_data_o"), &same));
 
         m.comment("Rows: all see the same tables.");
         let bank_sherry = m.wire("bank_sherry", &bank_of(&sherry_q, &use_q));
@@ -184,12 +225,13 @@ impl Tlmm {
             .collect();
 
         m.comment("What a beat is travels beside the adder trees.");
-        let lead = self.row().latency() - Psum::READ_LEAD;
+        let lead = self.row().latency();
         let named = [
             ("word", &control.word),
             ("first", &control.first),
             ("last", &control.last),
             ("end", &control.end_of_tile),
+            ("mult", &mult),
         ];
         let mut travel: Vec<Expr> = named.iter().map(|(_, e)| (*e).clone()).collect();
         let (mut valid, mut alive) = (control.admit.clone(), Vec::new());
@@ -213,6 +255,7 @@ impl Tlmm {
                 ("rd_first_i", &travel[1]),
                 ("sum_i", &sums),
                 ("pend_i", &pends),
+                ("mult_i", &travel[4]),
             ],
         );
         alive.push(acc.get("busy_o"));
@@ -243,52 +286,7 @@ impl Tlmm {
         let one = lit(1, places);
         m.next_when(&taken_q, &(&book ^ &free), &book.mux(&taken_q.add_wrap(&one), &taken_q.sub_wrap(&one)));
         m.drive(&room, &taken_q.ne(&lit(u128::from(self.queue()), places)));
+        m.drive(&idle, &(!&control.active & taken_q.eq(&lit(0, places))));
         design.add(m)
-    }
-
-    /// Counts words and segments and decides whether a beat of weights may enter.
-    fn control(&self, m: &mut Module, cmd: &Sink, wgt: &Sink, tables: &Expr, room: &Expr, in_flight: &Expr) -> Control {
-        let (index, segs) = (cmd.field("word_last").width(), cmd.field("seg_last").width());
-        m.comment("Progress through the tile.");
-        let active_q = m.reg_reset("active_q", &lit(0, 1));
-        let word_q = m.reg_reset("word_q", &lit(0, index));
-        let seg_q = m.reg_reset("seg_q", &lit(0, segs));
-        let word_last_q = m.reg("word_last_q", uint(index));
-        let seg_last_q = m.reg("seg_last_q", uint(segs));
-        let start = m.wire("start", &cmd.fire());
-        m.drive(&cmd.ready, &!&active_q);
-        m.next_when(&word_last_q, &start, &cmd.field("word_last"));
-        m.next_when(&seg_last_q, &start, &cmd.field("seg_last"));
-        let first = m.wire("first_seg", &seg_q.eq(&lit(0, segs)));
-        let last = m.wire("last_seg", &seg_q.eq(&seg_last_q));
-        let last_word = m.wire("last_word", &word_q.eq(&word_last_q));
-
-        m.comment("A segment too short for the accumulator's loop waits until the one before has left.");
-        let short = match u64::from(Psum::REVISIT) - 1 {
-            limit if limit >> index != 0 => lit(1, 1),
-            limit => word_last_q.lt(&lit(u128::from(limit), index)),
-        };
-        let wait = m.wire("wait_loop", &(word_q.eq(&lit(0, index)) & short & in_flight));
-        let no_room = m.wire("no_room", &(&last & !room));
-        let ready = m.wire("ready", &(&active_q & tables & !&no_room & !wait));
-        m.drive(&wgt.ready, &ready);
-        let admit = m.wire("admit", &wgt.fire());
-        let end_of_segment = m.wire("end_of_segment", &(&admit & &last_word));
-        let end_of_tile = m.wire("end_of_tile", &(&end_of_segment & &last));
-        m.next(&active_q, &(&start | (&active_q & !&end_of_tile)));
-        m.next_when(&word_q, &admit, &last_word.mux(&lit(0, index), &word_q.add_wrap(&lit(1, index))));
-        m.next_when(&seg_q, &end_of_segment, &last.mux(&lit(0, segs), &seg_q.add_wrap(&lit(1, segs))));
-        for (name, value) in [
-            ("beat", admit.clone()),
-            ("starved", &ready & !&wgt.valid),
-            ("tables", &active_q & !tables),
-            ("sums", &active_q & tables & &no_room),
-        ] {
-            let port = m.output(&format!("ev_{name}_o"), uint(1));
-            let q = m.reg_reset(&format!("ev_{name}_q"), &lit(0, 1));
-            m.next(&q, &value);
-            m.drive(&port, &q);
-        }
-        Control { admit, word: word_q, first, last, end_of_segment, end_of_tile }
     }
 }

@@ -43,15 +43,22 @@ const fn key(section: &'static str, name: &'static str, legal: Legal, meaning: &
 }
 
 /// All keys, in the order of the canonical text.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 17] = [
     key("engine", "tables", Legal::Range(1, 128), "T: groups of inputs worked on at once"),
     key("engine", "rows", Legal::Range(1, 64), "Q: outputs worked on at once"),
-    key("engine", "tokens", Legal::Range(1, 64), "P: tokens that share a weight"),
+    key("engine", "tokens", Legal::Range(1, 32), "P: token slots that share a weight"),
     key("engine", "max_cols", Legal::Range(3, 1 << 17), "most inputs of a layer"),
     key("engine", "tile_rows", Legal::Range(1, 1 << 17), "rows of partial sums on the chip"),
-    key("memory", "ports", Legal::Range(1, 32), "AXI masters that read weights"),
+    key("engine", "sum_queue", Legal::Range(1, 1 << 14), "words of sums that wait while the next tile computes"),
+    key("vector", "tokens", Legal::Range(1, 32), "V: token slots that the vector units work on at once"),
+    key("vector", "columns", Legal::Range(1, 1 << 17), "columns of the vector memory for each token slot"),
+    key("attention", "queries", Legal::Range(1, 32), "R: queries resident in a unit"),
+    key("attention", "units", Legal::Range(1, 16), "U: key/value heads worked on at once"),
+    key("attention", "max_context", Legal::Range(1, 1 << 17), "longest sequence"),
+    key("attention", "max_head_dim", Legal::Range(2, 512), "widest head"),
+    key("memory", "ports", Legal::Range(1, 32), "AXI masters"),
     key("memory", "port_bits", Legal::OneOf(&[32, 64, 128, 256, 512]), "data width of a port"),
-    key("memory", "buffer_kib", Legal::Range(1, 1 << 16), "weight buffer, both halves"),
+    key("memory", "buffer_kib", Legal::Range(1, 1 << 16), "weights that wait on the chip"),
     key("clock", "mhz", Legal::Range(10, 600), "clock of the core and its ports"),
     key("board", "name", Legal::Board, "the board, whose capacity is checked"),
 ];
@@ -78,7 +85,8 @@ pub(crate) fn read(table: &toml::Table, violations: &mut Vec<Violation>) -> Vec<
     for (section, content) in table {
         let known: Vec<&str> = KEYS.iter().filter(|k| k.section == section).map(|k| k.name).collect();
         let Some(content) = content.as_table().filter(|_| !known.is_empty()) else {
-            complain(section.clone(), "no known section".into(), "[engine], [memory], [clock] or [board]".into());
+            let sections = "[engine], [vector], [attention], [memory], [clock] or [board]";
+            complain(section.clone(), "no known section".into(), sections.into());
             continue;
         };
         for name in content.keys().filter(|name| !known.contains(&name.as_str())) {

@@ -2,10 +2,11 @@
 
 use super::keys::{self, KEYS, Value};
 use super::{Board, PresetError, Violation};
-use crate::blocks::{tlmm::Tlmm, unpack5::Unpack5};
-use crate::ir::{Design, Interface, IrError};
+use crate::blocks::{matrix::Matrix, tlmm::Tlmm, unpack5::Unpack5};
+use crate::ir::RamStyle;
 use sha2::{Digest, Sha256};
-use std::rc::Rc;
+use spec::program::DeviceShape;
+use spec::regs::{Capabilities, Identity};
 
 /// Bytes of an UltraRAM and the width of its words.
 const URAM_BITS: u64 = 72;
@@ -20,11 +21,23 @@ pub struct Machine {
     pub name: String,
     /// The matrix engine.
     pub engine: Tlmm,
-    /// Ports that read weights.
+    /// V: token slots that the vector units work on at once.
+    pub vector_tokens: u32,
+    /// Columns of the vector memory for each token slot.
+    pub vector_columns: u64,
+    /// R: queries resident in an attention unit.
+    pub queries: u32,
+    /// U: attention units.
+    pub units: u32,
+    /// Longest sequence.
+    pub max_context: u64,
+    /// Widest head.
+    pub max_head_dim: u32,
+    /// AXI masters.
     pub ports: u32,
     /// Data width of a port in bits.
     pub port_bits: u32,
-    /// The weight buffer, both halves, in KiB.
+    /// Weights that wait on the chip, in KiB.
     pub buffer_kib: u64,
     /// Clock in MHz.
     pub mhz: u32,
@@ -39,33 +52,134 @@ impl Machine {
         let table = text.parse().map_err(|error| PresetError::Syntax { preset: name.to_string(), error })?;
         let mut violations = Vec::new();
         let values = keys::read(&table, &mut violations);
-        let number = |at: usize| match values.get(at) {
-            Some(Some(Value::Number(n))) => Some(*n),
+        let value = |section: &str, name: &str| {
+            KEYS.iter().zip(&values).find(|(k, _)| k.section == section && k.name == name).and_then(|(_, v)| v.as_ref())
+        };
+        let number = |section: &str, name: &str| match value(section, name) {
+            Some(Value::Number(n)) => *n,
+            _ => 1, // missing or illegal: said already, and the machine is not made
+        };
+        let board = match value("board", "name") {
+            Some(Value::Text(board)) => Board::named(board),
             _ => None,
         };
-        let board = match values.last() {
-            Some(Some(Value::Text(board))) => Board::named(board),
-            _ => None,
+        let Some(board) = board.filter(|_| violations.is_empty()) else {
+            return Err(PresetError::Rules { preset: name.to_string(), violations });
         };
-        let numbers: Vec<u64> = (0..KEYS.len() - 1).map_while(number).collect();
-        let machine = match (numbers.as_slice(), board) {
-            (&[tables, rows, tokens, cols, tile_rows, ports, port_bits, buffer_kib, mhz], Some(board)) => {
-                let lines = KEYS.iter().zip(values.iter().flatten());
-                let canonical = lines.map(|(k, v)| format!("{}.{} = {v}\n", k.section, k.name)).collect();
-                let (tables, rows, tokens) = (tables as u32, rows as u32, tokens as u32);
-                // at most eight passes fill the tables, hidden behind segments of 128 words or more
-                let groups = tables.div_ceil(8);
-                let engine = Tlmm { tables, rows, tokens, groups, cols, tile_rows };
-                let (ports, port_bits, mhz) = (ports as u32, port_bits as u32, mhz as u32);
-                Machine { name: name.to_string(), engine, ports, port_bits, buffer_kib, mhz, board, canonical }
-            }
-            _ => return Err(PresetError::Rules { preset: name.to_string(), violations }),
+        let canonical = KEYS.iter().zip(values.iter().flatten());
+        let canonical = canonical.map(|(k, v)| format!("{}.{} = {v}\n", k.section, k.name)).collect();
+        let tables = number("engine", "tables") as u32;
+        let engine = Tlmm {
+            tables,
+            rows: number("engine", "rows") as u32,
+            tokens: number("engine", "tokens") as u32,
+            // at most eight passes fill the tables, hidden behind segments of 128 words or more
+            groups: tables.div_ceil(8),
+            cols: number("engine", "max_cols"),
+            tile_rows: number("engine", "tile_rows"),
+            queue: number("engine", "sum_queue") as u32,
+        };
+        let machine = Machine {
+            name: name.to_string(),
+            engine,
+            vector_tokens: number("vector", "tokens") as u32,
+            vector_columns: number("vector", "columns"),
+            queries: number("attention", "queries") as u32,
+            units: number("attention", "units") as u32,
+            max_context: number("attention", "max_context"),
+            max_head_dim: number("attention", "max_head_dim") as u32,
+            ports: number("memory", "ports") as u32,
+            port_bits: number("memory", "port_bits") as u32,
+            buffer_kib: number("memory", "buffer_kib"),
+            mhz: number("clock", "mhz") as u32,
+            board,
+            canonical,
         };
         machine.check(&mut violations);
         match violations.is_empty() {
             true => Ok(machine),
             false => Err(PresetError::Rules { preset: name.to_string(), violations }),
         }
+    }
+
+    /// What the compiler must know.
+    pub fn shape(&self) -> DeviceShape {
+        let e = &self.engine;
+        DeviceShape {
+            tables: e.tables as usize,
+            rows: e.rows as usize,
+            tokens: e.tokens as usize,
+            vtokens: self.vector_tokens as usize,
+            ports: self.ports as usize,
+            port_bits: self.port_bits as usize,
+            queries: self.queries as usize,
+            units: self.units as usize,
+            max_cols: e.cols as usize,
+            segments: Matrix::new(*e, self.vector_tokens, self.lanes()).segments as usize,
+            tile_rows: e.tile_rows as usize,
+            vm_words: self.vector_words() as usize,
+            query_words: self.query_words() as usize,
+            max_context: self.max_context as usize,
+            max_head_dim: self.max_head_dim as usize,
+        }
+    }
+
+    /// What the machine's registers say of it.
+    pub fn identity(&self) -> Identity {
+        let e = &self.engine;
+        let caps = Capabilities {
+            tables: e.tables,
+            rows: e.rows,
+            slots: e.tokens,
+            lanes: self.vector_tokens,
+            columns: self.lanes(),
+            ports: self.ports,
+            port_bits: self.port_bits,
+            queries: self.queries,
+            units: self.units,
+            max_cols: e.cols as u32,
+            tile_rows: e.tile_rows as u32,
+            vm_words: self.vector_words() as u32,
+            max_context: self.max_context as u32,
+            mhz: self.mhz,
+        };
+        let config_hash = self.digest().as_ref().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
+        Identity { config_hash, build_id: 0, caps }
+    }
+
+    /// Most codes of a head's key: halves are filled up to whole words of Q rows.
+    pub fn row_codes(&self) -> u32 {
+        2 * (self.max_head_dim / 2).next_multiple_of(self.engine.rows)
+    }
+
+    /// What the memory of norm weights is made of.
+    pub fn norm_style(&self) -> RamStyle {
+        if self.engine.cols <= 64 * u64::from(self.lanes()) { RamStyle::Distributed } else { RamStyle::Block }
+    }
+
+    /// What the vector memory is made of.
+    pub fn vector_style(&self) -> RamStyle {
+        if self.vector_words() * u64::from(self.token_groups()) < 2048 { RamStyle::Block } else { RamStyle::Ultra }
+    }
+
+    /// Column words of the query memory: queries are at most half as wide as the widest layer.
+    pub fn query_words(&self) -> u64 {
+        (self.engine.cols / 2).div_ceil(self.lanes().into())
+    }
+
+    /// L: columns of a vector word.
+    pub fn lanes(&self) -> u32 {
+        (self.engine.rows & self.engine.rows.wrapping_neg()).min(64)
+    }
+
+    /// NG: groups of token slots.
+    pub fn token_groups(&self) -> u32 {
+        self.engine.tokens / self.vector_tokens
+    }
+
+    /// Column words of the vector memory.
+    pub fn vector_words(&self) -> u64 {
+        self.vector_columns / u64::from(self.lanes())
     }
 
     /// Rules between keys.
@@ -95,13 +209,25 @@ impl Machine {
         );
         let inputs = 3 * u64::from(e.tables);
         rule(e.cols >= inputs, "engine.max_cols", e.cols.to_string(), format!("at least one segment, {inputs}"));
-        let half = self.buffer_kib * 512;
-        let need = e.segments() * self.word_bytes();
+        let p = e.tokens;
+        let divisors: Vec<String> = (1..=p).filter(|v| p.is_multiple_of(*v)).map(|v| v.to_string()).collect();
         rule(
-            half >= need,
+            p.is_multiple_of(self.vector_tokens),
+            "vector.tokens",
+            self.vector_tokens.to_string(),
+            format!("a divisor of engine.tokens = {p}: {}", divisors.join(", ")),
+        );
+        rule(
+            self.vector_columns.is_multiple_of(self.lanes().into()) && self.vector_words() < 1 << 16,
+            "vector.columns",
+            self.vector_columns.to_string(),
+            format!("a multiple of the vector lanes, {}, below {}", self.lanes(), u64::from(self.lanes()) << 16),
+        );
+        rule(
+            self.buffer_words() >= 16,
             "memory.buffer_kib",
             self.buffer_kib.to_string(),
-            format!("at least {}: each half holds {rows} rows of max_cols", (2 * need).div_ceil(1024)),
+            format!("at least {}: 16 words of the engine", (16 * self.word_bytes()).div_ceil(1024)),
         );
         rule(
             self.urams() <= u64::from(self.board.urams),
@@ -133,7 +259,7 @@ impl Machine {
         (5 * u64::from(self.engine.tables * self.engine.rows)).div_ceil(8)
     }
 
-    /// Words of the buffer, both halves.
+    /// Words of the buffer.
     pub fn buffer_words(&self) -> u64 {
         self.buffer_kib * 1024 / self.word_bytes()
     }
@@ -149,14 +275,12 @@ impl Machine {
         &self.canonical
     }
 
-    /// The configuration hash: choices and generator version.
-    pub fn hash(&self) -> String {
-        let text = format!("tercet {}\n{}", env!("CARGO_PKG_VERSION"), self.canonical);
-        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    fn digest(&self) -> impl AsRef<[u8]> + use<> {
+        Sha256::digest(format!("tercet {}\n{}", env!("CARGO_PKG_VERSION"), self.canonical))
     }
 
-    /// Builds the blocks of the compute core; returns the tops.
-    pub fn build(&self, design: &mut Design) -> Result<Vec<Rc<Interface>>, IrError> {
-        Ok(vec![self.unpacker().build(design)?, self.engine.build(design)?])
+    /// The configuration hash: choices and generator version.
+    pub fn hash(&self) -> String {
+        self.digest().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }

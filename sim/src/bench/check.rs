@@ -115,11 +115,20 @@ fn run(
         }
     };
     let sizes = |i: usize| [Size::Min, Size::Max].get(i).copied().unwrap_or(Size::Any);
+    let after = |run: &str| {
+        let wrong = |what| BenchError::After { block: top.name.clone(), run: run.to_string(), what };
+        block.after().map_err(wrong)
+    };
     let mut bench = Bench::new(library, top, &block.steady(), name, flow, rng.bits())?;
+    bench.settle = block.settle();
+    if let Some((memory, prefixes)) = block.memory() {
+        bench.attach(library, memory, &prefixes)?;
+    }
     bench.reset();
     let packets: Vec<Packet> = (0..PACKETS).map(|i| block.packet(rng, sizes(i), cover)).collect();
     load(&mut bench, &packets);
     let cycles = bench.finish(cover)?;
+    after(name)?;
     let plain = !flow.gaps && !flow.stalls;
     if let (true, Some((from, to, expected))) = (plain, block.latency()) {
         let (from, to) = (bench.first_beat(from).unwrap_or(0), bench.first_beat(to).unwrap_or(0));
@@ -146,12 +155,14 @@ fn run(
         }
         cover.count("reset_in_packet", bench.missing() > 0 && bench.missing() < all);
         bench.reset();
+        block.forget();
         for port in block.sticky() {
             promise(port, bench.output(library.port(port)?), 0)?;
         }
         let packets = [block.packet(rng, Size::Any, cover)];
         load(&mut bench, &packets);
         bench.finish(cover)?;
+        after(&bench.run)?;
         bench.reset();
     }
     Ok(())

@@ -5,13 +5,16 @@
 //! of a packet; each time its outputs are compared with what the block's oracle says.
 
 mod check;
+pub mod rig;
 mod streams;
 
 pub use check::{Cover, check, check_mutated};
 pub use streams::Bench;
 
+use crate::axi::{AxiError, Memory};
 use crate::rng::Rng;
 use hw::ir::{Design, Interface, IrError};
+use std::cell::RefCell;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -57,6 +60,21 @@ pub trait Block {
     /// Inputs that belong to no stream and keep one value.
     fn steady(&self) -> Vec<(&'static str, Word)> {
         Vec::new()
+    }
+    /// A memory and the prefixes of the AXI4 ports that it stands behind. It is ideal in plain runs and
+    /// harsh in runs with gaps.
+    fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
+        None
+    }
+    /// Cycles to wait after all beats have moved.
+    fn settle(&self) -> u64 {
+        20
+    }
+    /// The block was reset: earlier work may be done in part.
+    fn forget(&self) {}
+    /// What is still wrong after all work of a run is done.
+    fn after(&self) -> Result<(), String> {
+        Ok(())
     }
     /// Cycles between the first input beat taken on a stream and the first output beat of another, if
     /// nothing stalls: `(input, output, cycles)`.
@@ -133,6 +151,26 @@ pub enum BenchError {
         block: String,
         /// The counter that stayed zero.
         counter: String,
+    },
+    /// A rule of AXI4 was broken.
+    #[error("{block} ({run}): {error}")]
+    Axi {
+        /// The block.
+        block: String,
+        /// Which run of the harness.
+        run: String,
+        /// The rule.
+        error: AxiError,
+    },
+    /// What [`Block::after`] found.
+    #[error("{block} ({run}): {what}")]
+    After {
+        /// The block.
+        block: String,
+        /// Which run of the harness.
+        run: String,
+        /// What is wrong.
+        what: String,
     },
     /// A mutation does not apply to the text.
     #[error("{block}: the mutation {from:?} does not occur")]

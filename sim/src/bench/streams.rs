@@ -2,10 +2,13 @@
 
 use super::{Beat, BenchError, Cover, Word};
 use crate::SimError;
+use crate::axi::{Memory, Timing};
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use hw::ir::{Dir, Interface};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 struct Driver {
     name: String,
@@ -60,10 +63,13 @@ pub struct Bench {
     /// Inputs that belong to no stream: high, or random while sinks stall.
     throttles: Vec<PortId>,
     events: Vec<(String, PortId)>,
+    memory: Option<Rc<RefCell<Memory>>>,
     reset: Option<PortId>,
     flow: Flow,
     rng: Rng,
     cycle: u64,
+    /// Cycles after the last beat.
+    pub(crate) settle: u64,
 }
 
 impl Bench {
@@ -84,15 +90,18 @@ impl Bench {
             monitors: Vec::new(),
             throttles: Vec::new(),
             events: Vec::new(),
+            memory: None,
             reset: id("rst_i").ok(),
             flow,
             rng: Rng::new(seed),
             cycle: 0,
+            settle: 20,
         };
         let names = |suffix: &str| -> Vec<String> {
             top.ports.iter().filter_map(|p| p.name.strip_suffix(suffix).map(str::to_string)).collect()
         };
-        let (sinks, sources) = (names("_valid_i"), names("_valid_o"));
+        let (mut sinks, sources) = (names("_valid_i"), names("_valid_o"));
+        sinks.retain(|name| id(&format!("{name}_ready_o")).is_ok()); // others are plain inputs
         let fields = |stream: &str, dir: Dir| -> Result<Vec<PortId>, SimError> {
             let prefix = format!("{stream}_");
             let own = |p: &&hw::ir::Port| {
@@ -149,6 +158,28 @@ impl Bench {
         Ok(bench)
     }
 
+    /// Puts a memory behind the AXI4 ports with these prefixes.
+    pub(crate) fn attach(
+        &mut self,
+        library: &Library,
+        memory: Rc<RefCell<Memory>>,
+        prefixes: &[String],
+    ) -> Result<(), SimError> {
+        let mut behind = memory.borrow_mut();
+        behind.detach();
+        *behind.timing_mut() = if self.flow.gaps { Timing::harsh() } else { Timing::ideal() };
+        for prefix in prefixes {
+            behind.attach(library, prefix)?;
+            let names =
+                ["arready", "rid", "rdata", "rresp", "rlast", "rvalid", "awready", "wready", "bid", "bresp", "bvalid"];
+            let own: Vec<PortId> = names.iter().filter_map(|n| library.port(&format!("{prefix}_{n}_i")).ok()).collect();
+            self.throttles.retain(|port| !own.contains(port));
+        }
+        drop(behind);
+        self.memory = Some(memory);
+        Ok(())
+    }
+
     /// Adds beats to an input stream.
     pub fn send(&mut self, stream: &str, beats: &[Beat]) {
         if let Some(driver) = self.drivers.iter_mut().find(|d| d.name == stream) {
@@ -181,6 +212,9 @@ impl Bench {
             }
             self.model.set(reset, 0);
         }
+        if let Some(memory) = &self.memory {
+            memory.borrow_mut().reset();
+        }
         self.model.eval();
     }
 
@@ -207,6 +241,11 @@ impl Bench {
                 let stall = stalls && rests(&mut self.rng, &mut monitor.stall_left);
                 self.model.set(ready, u64::from(!stall));
             }
+        }
+        if let Some(memory) = &self.memory {
+            let (block, run) = (&self.block, &self.run);
+            let wrong = |error| BenchError::Axi { block: block.clone(), run: run.clone(), error };
+            memory.borrow_mut().step(&mut self.model).map_err(wrong)?;
         }
         self.model.eval();
         let mut moved = false;
@@ -269,7 +308,7 @@ impl Bench {
 
     /// Runs until all work is done and a few cycles more, in which nothing may come.
     pub fn finish(&mut self, cover: &mut Cover) -> Result<u64, BenchError> {
-        const PATIENCE: u64 = 2000;
+        const PATIENCE: u64 = 8000;
         let (start, mut last_move) = (self.cycle, self.cycle);
         while self.missing() > 0 {
             if self.step(cover)? {
@@ -280,7 +319,7 @@ impl Bench {
             }
         }
         let taken = self.cycle - start;
-        for _ in 0..20 {
+        for _ in 0..self.settle {
             self.step(cover)?;
         }
         Ok(taken)

@@ -23,7 +23,7 @@ pub use state::{Acts, Queries, Vectors};
 use crate::numerics::{exp2::Exp2Table, sigmoid::SigmoidTable};
 use crate::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, ShapeError, stream as id};
 use state::Heads;
-use stream::LinearStream;
+use stream::{LinearStream, Packets};
 use weights::WeightStream;
 
 /// A token slot of a pass.
@@ -44,8 +44,10 @@ pub struct Slot {
 /// What a pass works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
-    /// Line of the program.
+    /// Line of the program, a linear stream of descriptors.
     pub program_line: u32,
+    /// Its descriptors.
+    pub program_words: u32,
     /// The slots, at most P.
     pub slots: Vec<Slot>,
     /// Slots whose logits are wanted, bit by bit.
@@ -71,9 +73,6 @@ pub struct Done<'a> {
     /// The device after it.
     pub device: &'a Device,
 }
-
-/// Most descriptors of a program: a program without an end is found.
-pub const MAX_PROGRAM: usize = 1 << 20;
 
 /// The device: memory and everything that lives on the chip.
 pub struct Device {
@@ -163,10 +162,14 @@ impl Device {
             stream.reset();
         }
         self.weights.reset();
-        for index in 0..MAX_PROGRAM {
-            let at = u64::from(pass.program_line) * LINE + (index * BYTES) as u64;
-            let bytes = self.memory.read(at, BYTES).map_err(|kind| Fault { index, ..begin(kind) })?;
-            let bytes: [u8; BYTES] = std::array::from_fn(|i| bytes[i]);
+        let packets = self.shape.packets(u64::from(pass.program_words) * BYTES as u64);
+        let mut program = Packets::start(u64::from(pass.program_line) * LINE, packets);
+        for index in 0..pass.program_words as usize {
+            let mut bytes = [0; BYTES];
+            for byte in &mut bytes {
+                let next = program.next(&self.memory, self.shape.beat(), "program");
+                *byte = next.map_err(|kind| Fault { index, ..begin(kind) })?;
+            }
             let descriptor = Descriptor::from_bytes(&bytes);
             let done = self.execute(&descriptor).map_err(|kind| Fault {
                 index,
@@ -179,7 +182,7 @@ impl Device {
                 return Ok(self.heads.result());
             }
         }
-        Err(Fault { index: MAX_PROGRAM, ..begin(FaultKind::Program("no end")) })
+        Err(Fault { index: pass.program_words as usize, ..begin(FaultKind::Program("no end")) })
     }
 
     /// Carries out one descriptor; true for the end.

@@ -31,15 +31,17 @@ fn descriptor(op: Op, fields: &[(&str, u64)]) -> Descriptor {
 
 /// A memory with a program at line 0 and packets of `bytes` at line 64.
 fn memory(program: &[Descriptor], bytes: &[u8]) -> Vec<u8> {
-    let mut memory: Vec<u8> = program.iter().flat_map(|d| d.to_bytes()).collect();
-    memory.resize(4096, 0);
+    let program: Vec<u8> = program.iter().flat_map(|d| d.to_bytes()).collect();
+    let mut memory = Vec::new();
+    write_packets(&program, 4, 0, &mut memory);
     write_packets(bytes, 4, 0, &mut memory);
     memory
 }
 
+/// Runs a program of at most 63 descriptors.
 fn run(memory: Vec<u8>) -> Result<PassResult, Fault> {
     let slot = Slot { valid: true, run: 1, ..Slot::default() };
-    let pass = Pass { program_line: 0, slots: vec![slot], want_logits: 1 };
+    let pass = Pass { program_line: 0, program_words: 63, slots: vec![slot], want_logits: 1 };
     Device::new(shape(), memory).unwrap().run(&pass, &mut |_| ())
 }
 
@@ -84,6 +86,6 @@ fn addresses_operations_and_sizes_are_checked() {
     assert_eq!(one(unknown), FaultKind::Operation(77));
     let norm = one(descriptor(Op::Quant, &[("norm", 1), ("words", 1), ("vectors", 1)]));
     assert_eq!(norm, FaultKind::Stream { stream: "norm", problem: "no word left in its run" });
-    let outside = Pass { program_line: 1 << 20, slots: Vec::new(), want_logits: 0 };
+    let outside = Pass { program_line: 1 << 20, program_words: 1, slots: Vec::new(), want_logits: 0 };
     assert!(Device::new(shape(), Vec::new()).unwrap().run(&outside, &mut |_| ()).is_err());
 }

@@ -70,6 +70,11 @@ impl DeviceShape {
         self.tokens / self.vtokens
     }
 
+    /// Most query heads: each takes at least 16 columns of the query memory.
+    pub fn max_heads(&self) -> usize {
+        (self.query_words * self.lanes() / 16).max(1)
+    }
+
     /// Token groups that a pass on the first `slots` slots works on.
     pub fn groups_of(&self, slots: usize) -> usize {
         slots.div_ceil(self.vtokens)

@@ -1,0 +1,358 @@
+//! Codes of activations, packed for the table builder.
+
+use super::fifo::Fifo;
+use super::table_build::GROUP;
+use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, RamStyle, Ty, cat, lit, repeat, uint};
+use crate::width::{count_width, index_width};
+use spec::program::{Op, field};
+use std::rc::Rc;
+
+/// Codes of one vector for each of `token_groups * slots` token slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActBuffer {
+    /// Tables `T` of a segment.
+    pub tables: u32,
+    /// Tables `G` of a memory word.
+    pub groups: u32,
+    /// Token slots `V` of a memory word.
+    pub slots: u32,
+    /// Groups of token slots.
+    pub token_groups: u32,
+    /// Columns `L` of a beat of codes, a power of two.
+    pub columns: u32,
+    /// Most segments of a vector.
+    pub segments: u64,
+}
+
+/// A field of the quantiser's descriptor, with the width that programs give it.
+pub(crate) fn quant_field(name: &'static str) -> (&'static str, Ty) {
+    (name, uint(field(Op::Quant, name).map_or(1, |f| f.width)))
+}
+
+/// Columns that the packer sees at once, and whether the vector ends with them.
+struct Window {
+    /// Up to `GROUP` columns from the cursor on, `[GROUP][V]` bytes.
+    columns: Vec<Expr>,
+    /// The columns of a table are there.
+    ready: Expr,
+    /// The first word of the window is there and is the vector's last.
+    at_last: Expr,
+    /// To be driven: a table of `take` columns is taken.
+    taken: Expr,
+    /// To be driven: the first word is thrown away and the cursor goes back to a word's start.
+    drop: Expr,
+}
+
+impl ActBuffer {
+    /// Cycles from `rd_en_i` to the word: read, output register.
+    pub const READ_LATENCY: u32 = 2;
+
+    /// Memory words of a segment for one group of slots.
+    pub fn passes(&self) -> u32 {
+        self.tables.div_ceil(self.groups)
+    }
+
+    /// Memory words.
+    pub fn depth(&self) -> u64 {
+        self.segments * u64::from(self.passes() * self.token_groups)
+    }
+
+    /// Bits of a memory word.
+    pub fn word(&self) -> u32 {
+        8 * GROUP * self.groups * self.slots
+    }
+
+    fn style(&self) -> RamStyle {
+        match self.depth() {
+            0..=64 => RamStyle::Distributed,
+            65..=1024 => RamStyle::Block,
+            _ => RamStyle::Ultra,
+        }
+    }
+
+    /// Columns of a word of the window: at least a table's.
+    fn span(&self) -> u32 {
+        self.columns.max(GROUP)
+    }
+
+    fn describe(&self, m: &mut Module) {
+        m.header(&format!(
+            "Activation buffer: columns in order fill tables of 3 (Sherry 4), tables fill segments of {t}.\n\
+             A table that a segment, a group of columns or the vector ends is filled with zeros, so is a\n\
+             segment that has less than {t} tables.\n\n\
+             Shapes   code [{v} slots, {l} columns] i8 a beat, for one group of slots after the other\n\
+             \x20        memory [{d}] of [{g} tables, {v} slots, {GROUP} columns] i8 in {} RAM\n\
+             Address  (segment * {passes} + pass) * {ng} + group\n\
+             Rate     a table (3 or 4 columns) a cycle; two cycles more for each segment, one for each group\n\
+             \x20        of slots and each word of zeros\n\
+             Latency  {} cycles from rd_en_i to rd_data_o\n\
+             Stalls   code_ready_o depends on registers only. Columns from cols on are dropped up to `last`\n\
+             Oracle   sim::blocks::matrix",
+            self.style().name(),
+            Self::READ_LATENCY,
+            t = self.tables,
+            v = self.slots,
+            l = self.columns,
+            g = self.groups,
+            d = self.depth(),
+            passes = self.passes(),
+            ng = self.token_groups,
+        ));
+    }
+
+    /// Adds the module.
+    pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let (v, ng) = (self.slots, self.token_groups);
+        let code_width = 8 * v * self.columns;
+        let queue_of = Fifo { width: code_width + 1, depth: 4 }.build(design)?;
+        let mut m = Module::new(format!(
+            "tern_act_buffer_t{}_g{}_v{v}_n{ng}_l{}_s{}",
+            self.tables, self.groups, self.columns, self.segments
+        ));
+        self.describe(&mut m);
+        let groups_ty = uint(count_width(ng.into()));
+        let [cols, seg_cols, group_cols, sherry] = ["cols", "seg_cols", "group_cols", "sherry"].map(quant_field);
+        let pack = m.sink("pack", &[cols, seg_cols, group_cols, sherry, ("groups", groups_ty)]);
+        let code = m.sink("code", &[("data", uint(code_width)), ("last", uint(1))]);
+        let address = index_width(self.depth());
+        let rd_en = m.input("rd_en_i", uint(1));
+        let rd_addr = m.input("rd_addr_i", uint(address));
+        let rd_data = m.output("rd_data_o", uint(self.word()));
+        let idle = m.output("idle_o", uint(1));
+
+        m.comment("Work: find the next cut in two steps, pack up to it, fill the segment, drop what is beyond `cols`.");
+        let state = |m: &mut Module, name: &str| m.reg_reset(&format!("{name}_q"), &lit(0, 1));
+        let (find_q, cut_q, pack_q) = (state(&mut m, "find"), state(&mut m, "cut"), state(&mut m, "pack"));
+        let (fill_q, drop_q) = (state(&mut m, "fill"), state(&mut m, "drop"));
+        let write_q = state(&mut m, "write");
+        let busy = m.wire("busy", &cat([&find_q, &cut_q, &pack_q, &fill_q, &drop_q]).any());
+        m.drive(&pack.ready, &!&busy);
+        m.drive(&idle, &!(&busy | &write_q));
+        let start = m.wire("start", &pack.fire());
+        let kept = |m: &mut Module, name: &str| {
+            let q = m.reg(&format!("{name}_q"), pack.field(name).ty());
+            m.next_when(&q, &start, &pack.field(name));
+            q
+        };
+        let [cols_q, seg_cols_q, group_cols_q, sherry_q, groups_q] =
+            ["cols", "seg_cols", "group_cols", "sherry", "groups"].map(|n| kept(&mut m, n));
+
+        m.comment("Columns up to the next cut: of the segment, the group of columns, the vector.");
+        let wide = cols_q.width();
+        let fresh_q = m.reg("fresh_q", uint(1));
+        let cols_left_q = m.reg("cols_left_q", uint(wide));
+        let group_left_q = m.reg("group_left_q", uint(wide));
+        let room_q = m.reg("room_q", uint(wide));
+        let token_q = m.reg("token_q", groups_ty);
+        let smaller = |a: &Expr, b: &Expr| a.lt(b).mux(a, b);
+        let in_vector = m.wire("in_vector", &fresh_q.mux(&cols_q, &cols_left_q));
+        let in_group = m.wire("in_group", &fresh_q.mux(&group_cols_q, &group_left_q));
+        let kept_when = |m: &mut Module, name: &str, value: &Expr, when: &Expr| {
+            let q = m.reg(&format!("{name}_q"), value.ty());
+            m.next_when(&q, when, value);
+            q
+        };
+        let from_vector_q = kept_when(&mut m, "from_vector", &in_vector, &find_q);
+        let from_group_q = kept_when(&mut m, "from_group", &in_group, &find_q);
+        let nearest_q = kept_when(&mut m, "nearest", &smaller(&in_vector, &in_group), &find_q);
+        let length = m.wire("length", &smaller(&nearest_q, &seg_cols_q.extend(wide)));
+        let length_q = kept_when(&mut m, "length", &length, &cut_q);
+        let three = sherry_q.mux(&lit(4, 3), &lit(3, 3));
+        let many = m.wire("many", &room_q.slice(2, wide - 2).any());
+        let whole = m.wire("whole", &(&many | (!&sherry_q & room_q.low(2).all())));
+        let take = m.wire("take", &whole.mux(&three, &room_q.low(2).extend(3)));
+
+        let code_take = m.net("code_take", uint(1));
+        let beat = cat([&code.field("last"), &code.field("data")]);
+        let queued = m.instance(
+            "queue",
+            &queue_of,
+            &[("in_valid_i", &code.valid), ("in_data_i", &beat), ("out_ready_i", &code_take)],
+        );
+        m.drive(&code.ready, &queued.get("in_ready_o"));
+        let window = self.window(&mut m, &queued, &code_take, &take);
+        let table = m.wire("table_taken", &(&pack_q & &window.ready));
+        m.drive(&window.taken, &table);
+        let left = m.wire("left", &room_q.sub_wrap(&take.extend(wide)));
+        let ends = m.wire("ends", &left.eq(&lit(0, wide)));
+        let cut_ends = m.wire("cut_ends", &(&table & &ends));
+        m.next_when(&room_q, &(&cut_q | &table), &cut_q.mux(&length, &left));
+
+        m.comment("What is left after this cut.");
+        let counted_q = m.delay("counted_q", &cut_q);
+        let vector_rest = m.wire("vector_rest", &from_vector_q.sub_wrap(&length_q));
+        let group_rest = m.wire("group_rest", &from_group_q.sub_wrap(&length_q));
+        m.next_when(&cols_left_q, &counted_q, &vector_rest);
+        let group_full = group_rest.eq(&lit(0, wide));
+        m.next_when(&group_left_q, &counted_q, &group_full.mux(&group_cols_q, &group_rest));
+        let vector_ends = m.wire("vector_ends", &counted_q.mux(&vector_rest, &cols_left_q).eq(&lit(0, wide)));
+
+        m.comment("Tables to words.");
+        let (slot_bits, pass_bits) = (index_width(self.groups.into()), index_width(self.passes().into()));
+        let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
+        let pass_q = m.reg_reset("pass_q", &lit(0, pass_bits));
+        let last_slot = slot_q.eq(&lit(u128::from(self.groups) - 1, slot_bits));
+        let word_ends = m.wire("word_ends", &(&fill_q | (&table & (&last_slot | &ends))));
+        let last_pass = m.wire("last_pass", &pass_q.eq(&lit(u128::from(self.passes()) - 1, pass_bits)));
+        let next_slot = word_ends.mux(&lit(0, slot_bits), &slot_q.add_wrap(&lit(1, slot_bits)));
+        m.next_when(&slot_q, &(&table | &fill_q), &next_slot);
+        let next_pass = last_pass.mux(&lit(0, pass_bits), &pass_q.add_wrap(&lit(1, pass_bits)));
+        m.next_when(&pass_q, &word_ends, &next_pass);
+        let lane = 8 * GROUP * v;
+        let first = slot_q.eq(&lit(0, slot_bits));
+        let bytes = |slot: u32| (0..GROUP).rev().map(move |k| (k, slot)).collect::<Vec<_>>();
+        let counts: Vec<Expr> = (0..GROUP).map(|k| take.gt(&lit(k.into(), 3))).collect();
+        let masked: Vec<Expr> = (0..v)
+            .rev()
+            .flat_map(|s| bytes(s))
+            .map(|(k, s)| window.columns[k as usize].lane(s, 8) & repeat(8, &(&counts[k as usize] & &pack_q)))
+            .collect();
+        let new = m.wire("new_table", &cat(&masked));
+        let lanes: Vec<Expr> = (0..self.groups)
+            .map(|at| {
+                let q = m.reg(&format!("table{at}_q"), uint(lane));
+                let own = m.wire(&format!("own{at}"), &slot_q.eq(&lit(at.into(), slot_bits)));
+                m.next_when(&q, &((&table | &fill_q) & (&own | &first)), &(&new & repeat(lane, &own)));
+                q
+            })
+            .collect();
+
+        m.comment("Words lie in the order of their making, a group apart.");
+        let addr_q = m.reg("addr_q", uint(address));
+        let write_addr_q = m.reg("write_addr_q", uint(address));
+        let step = lit(ng.into(), address.max(count_width(ng.into())));
+        let step = if step.width() > address { lit(0, address) } else { step };
+        let group_start = token_q.extend(address.max(token_q.width())).low(address);
+        m.next(&write_q, &word_ends);
+        m.next_when(&write_addr_q, &word_ends, &addr_q);
+        m.next_when(&addr_q, &((&find_q & &fresh_q) | &word_ends), &find_q.mux(&group_start, &addr_q.add_wrap(&step)));
+        let memory = m.memory("mem", self.word(), self.depth(), self.style());
+        m.write(&memory, &write_q, &write_addr_q, &cat(lanes.iter().rev()));
+        let read = m.read(&memory, &rd_addr);
+        let near_q = m.reg("near_q", uint(self.word()));
+        let data_q = m.reg("data_q", uint(self.word()));
+        let en_q = m.reg_reset("rd_en_q", &lit(0, 1));
+        m.next(&en_q, &rd_en);
+        m.next_when(&near_q, &rd_en, &read);
+        m.next_when(&data_q, &en_q, &near_q);
+        m.drive(&rd_data, &data_q);
+
+        m.comment("What follows.");
+        let seg_ends = m.wire("seg_ends", &(&last_pass & (&cut_ends | &fill_q)));
+        let drop_ends = m.wire("drop_ends", &(&drop_q & &window.at_last));
+        m.drive(&window.drop, &drop_q);
+        let one = lit(1, groups_ty.width);
+        let next_token = m.wire("next_token", &token_q.add_wrap(&one));
+        let more = next_token.ne(&groups_q);
+        let again = m.wire("again", &(&drop_ends & more));
+        m.next(&find_q, &(&start | (&seg_ends & !&vector_ends) | &again));
+        m.next(&cut_q, &find_q);
+        m.next(&pack_q, &(&cut_q | (&pack_q & !&cut_ends)));
+        m.next(&fill_q, &((&cut_ends | &fill_q) & !&last_pass));
+        m.next(&drop_q, &((&seg_ends & &vector_ends) | (&drop_q & !&drop_ends)));
+        m.next_when(&fresh_q, &(&start | &find_q | &again), &!&find_q);
+        m.next_when(&token_q, &(&start | &drop_ends), &start.mux(&lit(0, groups_ty.width), &next_token));
+        design.add(m)
+    }
+
+    /// Collects beats to words of `span` columns and looks at two of them.
+    fn window(&self, m: &mut Module, queued: &Outputs, code_take: &Expr, take: &Expr) -> Window {
+        let (span, v) = (self.span(), self.slots);
+        let (data, last) = {
+            let beat = queued.get("out_data_o");
+            (beat.low(beat.width() - 1), beat.bit(beat.width() - 1))
+        };
+        let per_word = span / self.columns;
+        let part = 8 * v;
+        m.comment("Beats by columns, filled up to words of at least a table.");
+        let column = |c: u32| cat((0..v).rev().map(|s| data.lane(s * self.columns + c, 8)));
+        let near_valid_q = m.reg_reset("near_valid_q", &lit(0, 1));
+        let far_valid_q = m.reg_reset("far_valid_q", &lit(0, 1));
+        let near_last_q = m.reg("near_last_q", uint(1));
+        let far_last_q = m.reg("far_last_q", uint(1));
+        let shift = m.net("shift", uint(1));
+        let cursor_bits = index_width(span.into());
+        let cursor_q = m.reg_reset("cursor_q", &lit(0, cursor_bits));
+        let mut far = Vec::new();
+        let fire = m.net("code_fire", uint(1));
+        let complete = if per_word == 1 {
+            fire.clone()
+        } else {
+            let bits = index_width(per_word.into());
+            let at_q = m.reg_reset("beat_q", &lit(0, bits));
+            let full = m.wire("word_full", &(at_q.eq(&lit(u128::from(per_word) - 1, bits)) | &last));
+            m.next_when(&at_q, &fire, &full.mux(&lit(0, bits), &at_q.add_wrap(&lit(1, bits))));
+            for b in 0..per_word {
+                let own = &fire & at_q.eq(&lit(b.into(), bits));
+                for c in 0..self.columns {
+                    let q = m.reg(&format!("far{}_q", b * self.columns + c), uint(part));
+                    m.next_when(&q, &own, &column(c));
+                    far.push(q);
+                }
+            }
+            m.wire("word_complete", &(&fire & full))
+        };
+        if per_word == 1 {
+            for c in 0..span {
+                let q = m.reg(&format!("far{c}_q"), uint(part));
+                m.next_when(&q, &fire, &column(c));
+                far.push(q);
+            }
+        }
+        m.next_when(&far_last_q, &fire, &last);
+
+        m.comment("Two words: a table may begin in the near one and end in the far one.");
+        let free = m.wire("near_free", &(&shift | !&near_valid_q));
+        let move_on = m.wire("move_on", &(&free & &far_valid_q));
+        m.drive(code_take, &(!&far_valid_q | &move_on));
+        m.drive(&fire, &(&queued.get("out_valid_o") & code_take));
+        m.next(&far_valid_q, &(&complete | (&far_valid_q & !&move_on)));
+        m.next_when(&near_valid_q, &free, &far_valid_q);
+        m.next_when(&near_last_q, &move_on, &far_last_q);
+        let near: Vec<Expr> = far
+            .iter()
+            .enumerate()
+            .map(|(c, f)| {
+                let q = m.reg(&format!("near{c}_q"), uint(part));
+                m.next_when(&q, &move_on, f);
+                q
+            })
+            .collect();
+        let at = |c: u32| if c < span { near[c as usize].clone() } else { far[(c - span) as usize].clone() };
+        let columns = (0..GROUP)
+            .map(|k| {
+                let choices: Vec<Expr> = (0..span).map(|c| at(c + k)).collect();
+                let picked = select(&cursor_q, &choices);
+                m.wire(&format!("column{k}"), &picked)
+            })
+            .collect();
+
+        let taken = m.net("window_taken", uint(1));
+        let drop = m.net("drop_word", uint(1));
+        let wide = cursor_bits + 2;
+        let end = m.wire("table_end", &cursor_q.extend(wide).add_wrap(&take.extend(wide)));
+        let beyond = m.wire("beyond", &end.gt(&lit(span.into(), wide)));
+        let reaches = m.wire("reaches", &end.ge(&lit(span.into(), wide)));
+        let ready = m.wire("table_there", &(&near_valid_q & (&far_valid_q | !beyond)));
+        m.drive(&shift, &((&taken & &reaches & !&near_last_q) | (&drop & &near_valid_q)));
+        m.next_when(&cursor_q, &(&taken | &drop), &drop.mux(&lit(0, cursor_bits), &end.low(cursor_bits)));
+        Window { columns, ready, at_last: &near_valid_q & &near_last_q, taken, drop }
+    }
+}
+
+/// The choice with this number, by a tree of multiplexers; as many choices as the index has values.
+pub(crate) fn select(index: &Expr, choices: &[Expr]) -> Expr {
+    let mut level = choices.to_vec();
+    let mut bit = 0;
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [low, high] => index.bit(bit).mux(high, low),
+                _ => pair[0].clone(),
+            })
+            .collect();
+        bit += 1;
+    }
+    level.pop().unwrap_or_else(|| lit(0, 1))
+}

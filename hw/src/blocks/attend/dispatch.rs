@@ -1,0 +1,134 @@
+//! Walks runs and key/value heads and hands each pair to a unit.
+
+use super::Attend;
+use super::util::{dec, fit, held, inc, is, lanes, not, select};
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
+use spec::program::{Op, fields_of};
+use std::rc::Rc;
+
+const IDLE: u64 = 0;
+const SLOT: u64 = 1;
+const SEND: u64 = 2;
+const STEP: u64 = 3;
+const DRAIN: u64 = 4;
+
+impl Attend {
+    /// Fields of a job: a run and a key/value head.
+    pub(super) fn job_fields(&self) -> [(&'static str, u32); 9] {
+        [
+            ("slot", self.slot_bits()),
+            ("group", self.group_bits()),
+            ("lane", self.lane_bits()),
+            ("last", self.slot_bits()),
+            ("word", self.word_bits()),
+            ("head", self.head_bits()),
+            ("col", 16),
+            ("kline", 32),
+            ("sline", 32),
+        ]
+    }
+
+    /// What all jobs of a command have in common.
+    pub(super) const SHARED: [(&'static str, u32); 6] =
+        [("group", 8), ("q_words", 16), ("k_beats", 8), ("v_beats", 8), ("v_words", 16), ("v_off", 32)];
+
+    pub(super) fn build_dispatch(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let (units, slots) = (self.units, self.tokens);
+        let mut m = Module::new(format!("tern_attend_dispatch_{}_u{units}", self.suffix()));
+        m.header(&format!(
+            "Jobs of attention: for each run of slots, each key/value head h: one job to unit h mod {units}.\n\n\
+             Shapes   {slots} slots; a run starts where slot_run_i is not 0 and names its length\n\
+             Steps    sums instead of products: from head to head the query heads of the group are counted\n\
+             Latency  1 cycle a slot, 2 + group cycles a job\n\
+             Stalls   a job waits for its unit; the next command waits until all units are idle"
+        ));
+        let fields: Vec<_> = fields_of(Op::Attend).map(|f| (f.name, uint(f.width))).collect();
+        let cmd = m.sink("cmd", &fields);
+        let valid_in = m.input("slot_valid_i", uint(slots));
+        let cache_in = m.input("slot_cache_i", uint(32 * slots));
+        let run_in = m.input("slot_run_i", uint(8 * slots));
+        let busy = m.input("busy_i", uint(1));
+        let ready = m.input("job_ready_i", uint(units));
+        let valid = m.output("job_valid_o", uint(units));
+        let job: Vec<Expr> = self.job_fields().iter().map(|(n, w)| m.output(&format!("job_{n}_o"), uint(*w))).collect();
+        let shared: Vec<Expr> = Self::SHARED.iter().map(|(n, w)| m.output(&format!("{n}_o"), uint(*w))).collect();
+        let idle = m.output("idle_o", uint(1));
+
+        let state = m.reg_reset("state_q", &lit(IDLE.into(), 3));
+        let at = |s: u64| is(&state, s);
+        let take = m.wire("take", &cmd.fire());
+        m.drive(&cmd.ready, &at(IDLE));
+        m.drive(&idle, &at(IDLE));
+        let kept = |m: &mut Module, name: &str| held(m, &format!("{name}_q"), &take, &cmd.field(name));
+        for (out, (name, _)) in shared.iter().zip(Self::SHARED) {
+            let q = kept(&mut m, name);
+            m.drive(out, &q);
+        }
+        let [kv_off, scale_off, stride, heads, dst] =
+            ["kv_off", "scale_off", "kv_stride", "kv_heads", "dst"].map(|n| kept(&mut m, n));
+
+        m.comment("The slot in turn.");
+        let slot = m.reg("slot_q", uint(self.slot_bits()));
+        let (group, lane) = (m.reg("group_at_q", uint(self.group_bits())), m.reg("lane_q", uint(self.lane_bits())));
+        let run = m.wire("run", &select(&slot, &lanes(&run_in, 8)));
+        let starts = m.wire("starts", &(&select(&slot, &lanes(&valid_in, 1)) & not(&run, 0) & not(&heads, 0)));
+        let cache = m.wire("cache", &select(&slot, &lanes(&cache_in, 32)));
+
+        m.comment("The head in turn: lines of its keys and scales, its first query head.");
+        let begin = m.wire("starting", &(at(SLOT) & &starts));
+        let sent = m.wire("sent", &(at(SEND) & (&valid & &ready).any()));
+        let step = m.wire("step", &at(STEP));
+        let left = m.reg("left_q", uint(8));
+        let head_left = m.reg("head_left_q", uint(16));
+        m.next_when(&left, &(&sent | &step), &sent.mux(&shared[0], &dec(&left)));
+        m.next_when(&head_left, &(&begin | &sent), &begin.mux(&heads, &dec(&head_left)));
+        let stepped = m.wire("stepped", &(&step & is(&left, 1)));
+        let heads_done = m.wire("heads_done", &(&stepped & is(&head_left, 0)));
+        let line = |m: &mut Module, name: &str, offset: &Expr| {
+            let q = m.reg(name, uint(32));
+            m.next_when(&q, &(&begin | &sent), &begin.mux(&cache.add_wrap(offset), &q.add_wrap(&stride)));
+            q
+        };
+        let (kline, sline) = (line(&mut m, "kline_q", &kv_off), line(&mut m, "sline_q", &scale_off));
+        let count = |m: &mut Module, name: &str, first: &Expr, by: &Expr| {
+            let q = m.reg(name, first.ty());
+            m.next_when(&q, &(&begin | &step), &begin.mux(first, &q.add_wrap(by)));
+            q
+        };
+        let word = count(&mut m, "word_q", &lit(0, self.word_bits()), &fit(&shared[1], self.word_bits()));
+        let head = count(&mut m, "head_q", &lit(0, self.head_bits()), &lit(1, self.head_bits()));
+        let col = count(&mut m, "col_q", &dst, &shared[4]);
+        let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&dec(&fit(&run, self.slot_bits()))));
+        let unit = m.reg("unit_q", uint(units));
+        let turned = if units == 1 { lit(1, 1) } else { cat([&unit.low(units - 1), &unit.bit(units - 1)]) };
+        m.next_when(&unit, &(&begin | &sent), &begin.mux(&lit(1, units), &turned));
+
+        let leave = m.wire("leave", &((at(SLOT) & !&starts) | &heads_done));
+        let end = m.wire("at_end", &is(&slot, u64::from(slots) - 1));
+        let wraps = is(&lane, u64::from(self.vtokens) - 1);
+        m.next_when(&slot, &(&take | &leave), &take.mux(&lit(0, slot.width()), &inc(&slot)));
+        m.next_when(&lane, &(&take | &leave), &(&take | &wraps).mux(&lit(0, lane.width()), &inc(&lane)));
+        let group_next = take.mux(&lit(0, group.width()), &inc(&group));
+        m.next_when(&group, &(&take | &(&leave & &wraps)), &group_next);
+
+        let to = |s: u64| lit(s.into(), 3);
+        let after_slot = end.mux(&to(DRAIN), &to(SLOT));
+        let next = select(
+            &state,
+            &[
+                take.mux(&to(SLOT), &to(IDLE)),
+                starts.mux(&to(SEND), &after_slot),
+                sent.mux(&to(STEP), &to(SEND)),
+                stepped.mux(&heads_done.mux(&after_slot, &to(SEND)), &to(STEP)),
+                busy.mux(&to(DRAIN), &to(IDLE)),
+            ],
+        );
+        m.next(&state, &next);
+        m.drive(&valid, &at(SEND).mux(&unit, &lit(0, units)));
+        let values = [&slot, &group, &lane, &last, &word, &head, &col, &kline, &sline];
+        for (port, value) in job.iter().zip(values) {
+            m.drive(port, value);
+        }
+        design.add(m)
+    }
+}

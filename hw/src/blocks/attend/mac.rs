@@ -1,0 +1,64 @@
+//! Sums of one query's weights times values.
+
+use super::util::{Line, held, lanes, select};
+use super::{Attend, WEIGHT_BITS};
+use crate::ir::{Design, Interface, IrError, Module, RamStyle, cat, lit, uint};
+use crate::width::index_width;
+use std::rc::Rc;
+
+impl Attend {
+    /// Cycles from a beat of values to its sums in memory.
+    pub(super) const MAC_LATENCY: u32 = 2;
+
+    /// Chunks of a beat as an index.
+    pub(super) fn chunk_bits(&self) -> u32 {
+        index_width(self.beat_chunks().into())
+    }
+
+    pub(super) fn build_mac(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let (bytes, acc, chunk) = (self.beat_bytes, self.acc_bits(), self.chunk());
+        let beats = self.row_beats().next_power_of_two().max(2);
+        let mut m = Module::new(format!("tern_attend_mac_d{bytes}_a{acc}_b{beats}_l{chunk}"));
+        m.header(&format!(
+            "Weighted sums of a query: acc[beat][i] = (first ? 0 : acc[beat][i]) + w * v[i].\n\n\
+             Shapes   w u{WEIGHT_BITS} | v [{bytes}] i8 | acc [{beats} beats][{bytes}] i{acc} in LUT RAM\n\
+             Width    |acc| <= 2^15 * 2^7 for each position, so i{acc}\n\
+             Latency  {} cycles to the memory; a chunk of {chunk} sums 1 cycle behind rd_en_i\n\
+             Rate     one beat a cycle, the same beat again in the next; read when no beats come\n\
+             Stalls   none",
+            Self::MAC_LATENCY
+        ));
+        let valid = m.input("valid_i", uint(1));
+        let beat = m.input("beat_i", uint(self.beat_bits()));
+        let first = m.input("first_i", uint(1));
+        let weight = m.input("weight_i", uint(WEIGHT_BITS));
+        let value = m.input("value_i", uint(8 * bytes));
+        let read = m.input("rd_en_i", uint(1));
+        let read_beat = m.input("rd_beat_i", uint(self.beat_bits()));
+        let read_chunk = m.input("rd_chunk_i", uint(self.chunk_bits()));
+        let out = m.output("rd_data_o", uint(chunk * acc));
+
+        let mut on = Line::new("valid", &valid, true);
+        let (on_q, first_q) = (on.at(&mut m, 1), held(&mut m, "first_q", &valid, &first));
+        let beat_q = held(&mut m, "beat_q", &valid, &beat);
+        let at = m.wire("at", &read.mux(&read_beat, &beat_q));
+        let signed = weight.extend(WEIGHT_BITS + 1).as_signed();
+        let mut sums = Vec::new();
+        for (i, v) in lanes(&value, 8).iter().enumerate() {
+            let product = held(&mut m, &format!("product{i}_q"), &valid, &(&signed * v.as_signed()));
+            let memory = m.memory(&format!("acc{i}"), acc, beats, RamStyle::Distributed);
+            let word = m.read(&memory, &at);
+            let old = m.wire(&format!("old{i}"), &word);
+            let base = first_q.mux(&lit(0, acc), &old).as_signed();
+            m.write(&memory, &on_q, &beat_q, &base.add_wrap(&product).as_unsigned());
+            sums.push(old);
+        }
+        let chunks: Vec<_> = sums.chunks(chunk as usize).map(|c| cat(c.iter().rev())).collect();
+        let chosen = held(&mut m, "chosen_q", &read, &select(&read_chunk, &chunks));
+        m.drive(&out, &chosen);
+        if chunks.len() == 1 {
+            m.unused("chunk", &[read_chunk]);
+        }
+        design.add(m)
+    }
+}

@@ -1,0 +1,184 @@
+//! Attention over the cached keys and values of each slot's sequence.
+//!
+//! | part | does |
+//! |---|---|
+//! | `dispatch` | walks runs and heads, hands each pair to a unit |
+//! | `queries` | codes and scales of all queries |
+//! | `unit` | one run and head after the other, in blocks of queries |
+//! | `dots` | products of a block's queries with a key |
+//! | `exp2` | `2^-d` as a 15-bit integer |
+//! | `mac` | sums of a query's weights times values |
+
+mod back;
+mod dispatch;
+mod divide;
+mod dots;
+mod exp2;
+mod finish;
+mod front;
+mod load;
+mod mac;
+mod queries;
+mod score;
+mod top;
+mod unit;
+mod util;
+mod weigh;
+
+use crate::ir::{ExprError, IrError, RamStyle};
+use crate::width::{count_width, index_width, signed_width};
+
+/// Attention: K pass, softmax and V pass in `units` units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attend {
+    /// Token slots (P).
+    pub tokens: u32,
+    /// Slots of a vector word (V); divides `tokens`.
+    pub vtokens: u32,
+    /// Columns of a vector word (L), a power of two.
+    pub lanes: u32,
+    /// Bytes of a port beat (D), a power of two from 4 up.
+    pub beat_bytes: u32,
+    /// Queries of a block (R).
+    pub queries: u32,
+    /// Units (U).
+    pub units: u32,
+    /// Most positions of a sequence.
+    pub max_context: u64,
+    /// Most codes of a head.
+    pub max_head_dim: u32,
+    /// Most query heads.
+    pub heads: u32,
+    /// Words of L codes that all query heads take.
+    pub query_words: u64,
+    /// Column words of the vector memory.
+    pub vm_words: u64,
+}
+
+/// Bits of a weight.
+pub(crate) const WEIGHT_BITS: u32 = 15;
+
+impl Attend {
+    /// Token groups.
+    pub fn groups(&self) -> u32 {
+        self.tokens / self.vtokens.max(1)
+    }
+
+    /// Bits of an address of the vector memory.
+    pub fn vm_bits(&self) -> u32 {
+        index_width(self.vm_words * u64::from(self.groups()))
+    }
+
+    /// Most beats of a row.
+    pub(crate) fn row_beats(&self) -> u64 {
+        u64::from(self.max_head_dim.div_ceil(self.beat_bytes))
+    }
+
+    /// Bits of a sum of products of two codes.
+    pub(crate) fn dot_bits(&self) -> u32 {
+        signed_width(16_384 * self.row_beats() * u64::from(self.beat_bytes))
+    }
+
+    /// Bits of a sum of weights times values.
+    pub(crate) fn acc_bits(&self) -> u32 {
+        signed_width((128 << WEIGHT_BITS) * self.max_context)
+    }
+
+    /// Bits of a sum of weights.
+    pub(crate) fn sum_bits(&self) -> u32 {
+        count_width(self.max_context << WEIGHT_BITS)
+    }
+
+    /// Codes that move at once between words of L and beats of D.
+    pub(crate) fn chunk(&self) -> u32 {
+        self.lanes.min(self.beat_bytes)
+    }
+
+    /// Chunks of a word of L.
+    pub(crate) fn word_chunks(&self) -> u32 {
+        self.lanes / self.chunk()
+    }
+
+    /// Chunks of a beat.
+    pub(crate) fn beat_chunks(&self) -> u32 {
+        self.beat_bytes / self.chunk()
+    }
+
+    /// Positions whose scales come in one beat (or in two, if a beat has four bytes).
+    pub(crate) fn scale_lanes(&self) -> u32 {
+        (self.beat_bytes / 8).max(1)
+    }
+
+    pub(crate) fn position_bits(&self) -> u32 {
+        index_width(self.max_context)
+    }
+
+    pub(crate) fn query_bits(&self) -> u32 {
+        index_width(self.queries.into())
+    }
+
+    pub(crate) fn slot_bits(&self) -> u32 {
+        index_width(self.tokens.into())
+    }
+
+    pub(crate) fn group_bits(&self) -> u32 {
+        index_width(self.groups().into())
+    }
+
+    pub(crate) fn lane_bits(&self) -> u32 {
+        index_width(self.vtokens.into())
+    }
+
+    pub(crate) fn head_bits(&self) -> u32 {
+        index_width(self.heads.into())
+    }
+
+    pub(crate) fn word_bits(&self) -> u32 {
+        index_width(self.query_words)
+    }
+
+    pub(crate) fn beat_bits(&self) -> u32 {
+        index_width(self.row_beats())
+    }
+
+    /// What a memory of this depth is made of.
+    pub(crate) fn style(depth: u64) -> RamStyle {
+        match depth {
+            0..=64 => RamStyle::Distributed,
+            65..=4095 => RamStyle::Block,
+            _ => RamStyle::Ultra,
+        }
+    }
+
+    fn suffix(&self) -> String {
+        let Attend { tokens, vtokens, lanes, beat_bytes, queries, max_context, max_head_dim, .. } = self;
+        format!("p{tokens}_v{vtokens}_l{lanes}_d{beat_bytes}_r{queries}_c{max_context}_h{max_head_dim}")
+    }
+
+    fn check(&self) -> Result<(), IrError> {
+        let fail = |what: &str, expected: &str, found: u64| {
+            let error = ExprError { expr: what.into(), expected: expected.into(), found: found.to_string() };
+            Err(IrError::Expr { module: "tern_attend".into(), error })
+        };
+        let power = |n: u32, least: u32| n.is_power_of_two() && n >= least;
+        if self.vtokens == 0 || self.tokens == 0 || !self.tokens.is_multiple_of(self.vtokens) {
+            return fail("slots", "a multiple of the slots of a word", self.tokens.into());
+        }
+        if !power(self.lanes, 1) {
+            return fail("columns of a vector word", "a power of two", self.lanes.into());
+        }
+        if !power(self.beat_bytes, 4) {
+            return fail("bytes of a beat", "a power of two from 4 up", self.beat_bytes.into());
+        }
+        if self.queries == 0 || self.units == 0 || self.heads == 0 || self.max_head_dim == 0 {
+            return fail("queries, units, heads, head size", "at least one of each", 0);
+        }
+        if self.query_words == 0 || self.vm_words == 0 || self.max_context == 0 {
+            return fail("query words, vector words, positions", "at least one of each", 0);
+        }
+        match self.acc_bits() <= 48 {
+            true => Ok(()),
+            false => fail("bits of a sum of weights times values", "at most 48", self.acc_bits().into()),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The output head: best row of every slot, logits to memory.
+
+use super::fifo::Fifo;
+use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, repeat, uint, zero};
+use crate::width::index_width;
+use std::rc::Rc;
+
+/// Arg-max over all rows for each of `tokens` slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadOut {
+    /// Token slots `P`.
+    pub tokens: u32,
+    /// Columns `L` of a vector word.
+    pub lanes: u32,
+    /// Token slots `V` of a vector word, divides `tokens`.
+    pub vtokens: u32,
+    /// Bits `B` of a memory port: 32 or a larger power of two.
+    pub port: u32,
+}
+
+/// Bits of a row number.
+pub const ROW: u32 = 20;
+/// Bits of a byte address.
+pub const ADDR: u32 = 40;
+/// Writes that may wait for the memory port.
+const QUEUE: u32 = 4;
+const KEY: u32 = 32;
+
+/// An unsigned number that orders binary32: `-0 = 0`, infinity counts as the largest number; minus infinity
+/// and NaN give zero, which beats nothing.
+fn key(x: &Expr) -> Expr {
+    let (sign, rest) = (x.bit(31), x.low(31));
+    let special = x.slice(23, 8).all();
+    let nothing = &sign | x.low(23).any();
+    let largest = lit(0xff7f_ffff, KEY);
+    let number = (&sign & rest.any()).mux(&cat([lit(0, 1), !&rest]), &cat([lit(1, 1), rest.clone()]));
+    special.mux(&nothing.mux(&lit(0, KEY), &largest), &number)
+}
+
+/// The number of a key: zero is positive, the zero key gives minus infinity.
+fn number(key: &Expr) -> Expr {
+    let finite = key.bit(31).mux(&cat([lit(0, 1), key.low(31)]), &cat([lit(1, 1), !key.low(31)]));
+    key.any().mux(&finite, &lit(0xff80_0000, KEY))
+}
+
+/// A candidate of a tournament: its key and the offset of its row.
+struct Rival {
+    key: Expr,
+    offset: Option<Expr>,
+}
+
+/// A beat of the memory port: data, strobes, whether it is the first or the last of its write.
+struct PortBeat {
+    data: Expr,
+    strobes: Expr,
+    first: Expr,
+    last: Expr,
+}
+
+impl HeadOut {
+    /// Token groups.
+    pub fn groups(&self) -> u32 {
+        self.tokens / self.vtokens
+    }
+
+    /// Cycles from a taken beat to the outputs that know it.
+    pub fn latency(&self) -> u32 {
+        3 + self.lanes.ilog2()
+    }
+
+    /// Port beats that the logits of a slot in a beat take.
+    fn beats(&self) -> u32 {
+        (32 * self.lanes).div_ceil(self.port)
+    }
+
+    fn check(&self) -> Result<(), IrError> {
+        let fits = self.vtokens > 0 && self.tokens > 0 && self.tokens.is_multiple_of(self.vtokens);
+        if fits && self.lanes.is_power_of_two() && self.port.is_power_of_two() && (32..=512).contains(&self.port) {
+            return Ok(());
+        }
+        let (expr, expected) = ("shape of the output head", "V divides P, L and B powers of two, B in 32..=512");
+        let error = ExprError { expr: expr.into(), expected: expected.into(), found: format!("{self:?}") };
+        Err(IrError::Expr { module: "tern_head".into(), error })
+    }
+
+    fn describe(&self, m: &mut Module) {
+        let (p, l, v, b) = (self.tokens, self.lanes, self.vtokens, self.port);
+        m.header(&format!(
+            "Output head: best[p] = first row with the largest logit; logits of wanted slots to memory.\n\n\
+             Shapes   log [{v} slots, {l} rows] binary32 a beat of a group; best_token_o, best_logit_o [{p}] u32\n\
+             Order    binary32 as real numbers, -0 = 0; infinity counts as the largest number, minus infinity\n\
+             \x20        and NaN never win. Ties go to the row that came first. No candidate: row 0, -infinity\n\
+             Memory   row r of slot p: 4 bytes at 64 logits_line_i + 64 logits_stride_i p + 4 r; {} beat(s) of u{b}\n\
+             \x20        a write, strobes of valid rows only. The first row of a beat is a multiple of {l}\n\
+             Start    start_i clears; then {p} cycles, in which no beat is taken, for the slots' lines\n\
+             Latency  {} cycles, one beat a cycle; a beat of k wanted slots takes k times the beats of a write\n\
+             Stalls   log_ready_o falls while wanted logits wait for the port\n\
+             Oracle   sim::blocks::head",
+            self.beats(),
+            self.latency()
+        ));
+    }
+
+    /// Adds the module.
+    pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        self.check()?;
+        let (p, l, v, b) = (self.tokens, self.lanes, self.vtokens, self.port);
+        let cmd_of = Fifo { width: ADDR, depth: QUEUE }.build(design)?;
+        let data_of = Fifo { width: b + b / 8, depth: QUEUE }.build(design)?;
+        let mut m = Module::new(format!("tern_head_p{p}_l{l}_v{v}_b{b}"));
+        self.describe(&mut m);
+        let group = index_width(self.groups().into());
+        let start = m.input("start_i", uint(1));
+        let want = m.input("want_i", uint(p));
+        let line = m.input("logits_line_i", uint(32));
+        let stride = m.input("logits_stride_i", uint(32));
+        let log = m.sink(
+            "log",
+            &[
+                ("data", uint(32 * l * v)),
+                ("group", uint(group)),
+                ("row", uint(ROW)),
+                ("mask", uint(l)),
+                ("last", uint(1)),
+                ("final", uint(1)),
+            ],
+        );
+        let tokens = m.output("best_token_o", uint(32 * p));
+        let logits = m.output("best_logit_o", uint(32 * p));
+        let idle = m.output("idle_o", uint(1));
+        m.unused("log", &[log.field("last"), log.field("final")]);
+
+        m.comment("Lines of the slots, added up after the start.");
+        let fill_q = m.reg_reset("fill_q", &lit(0, 1));
+        let slot = index_width(p.into());
+        let slot_q = m.reg("slot_q", uint(slot));
+        let line_q = m.reg("line_q", uint(32));
+        let full = slot_q.eq(&lit(u128::from(p) - 1, slot));
+        m.next(&fill_q, &(&start | (&fill_q & !full)));
+        m.next_when(&slot_q, &(&start | &fill_q), &start.mux(&lit(0, slot), &slot_q.add_wrap(&lit(1, slot))));
+        m.next_when(&line_q, &(&start | &fill_q), &start.mux(&line, &line_q.add_wrap(&stride)));
+        let lines = m.memory("lines", 32, p.into(), RamStyle::Distributed);
+        m.write(&lines, &fill_q, &slot_q, &line_q);
+
+        m.comment("The beat in work.");
+        let done = m.net("done", uint(1));
+        let valid_q = m.reg_reset("valid_q", &lit(0, 1));
+        let free = m.wire("free", &(&done | !&valid_q));
+        m.drive(&log.ready, &(&free & !&fill_q));
+        let take = m.wire("take", &log.fire());
+        m.next(&valid_q, &(&take | (&valid_q & !&done)));
+        let fresh_q = m.reg_reset("fresh_q", &lit(0, 1));
+        m.next(&fresh_q, &take);
+        let hold = |m: &mut Module, name: &str, log: &Sink| {
+            let q = m.reg(&format!("{name}_q"), log.field(name).ty());
+            m.next_when(&q, &take, &log.field(name));
+            q
+        };
+        let [data, group_q, row, mask] = ["data", "group", "row", "mask"].map(|name| hold(&mut m, name, &log));
+
+        let wins_busy = self.tournament(&mut m, &start, &fresh_q, [&data, &group_q, &row, &mask], [&tokens, &logits]);
+
+        m.comment("Wanted slots of the beat, lowest first.");
+        let wanted = m.reg("wanted_q", uint(v));
+        let of_group = |g: u32| want.slice(g * v, v);
+        let mut wanted_next = of_group(0);
+        for g in 1..self.groups() {
+            wanted_next = log.field("group").eq(&lit(g.into(), group)).mux(&of_group(g), &wanted_next);
+        }
+        let any_row = log.field("mask").any();
+        let left = m.net("wanted_left", uint(v));
+        let step = m.net("step", uint(1));
+        let after = take.mux(&(wanted_next & repeat(v, &any_row)), &left);
+        m.next_when(&wanted, &(&take | &step), &after);
+        let mut lane = lit(0, index_width(v.into()));
+        let mut data_of_lane = data.lane(0, 32 * l);
+        let mut rest = Vec::new();
+        for at in (0..v).rev() {
+            lane = wanted.bit(at).mux(&lit(at.into(), lane.width()), &lane);
+            data_of_lane = wanted.bit(at).mux(&data.lane(at, 32 * l), &data_of_lane);
+            let lower = if at > 0 { wanted.low(at).any() } else { lit(0, 1) };
+            rest.push(&wanted.bit(at) & lower);
+        }
+        m.drive(&left, &cat(&rest));
+        let writes = m.wire("writes", &(&valid_q & wanted.any()));
+        let lane = m.wire("lane", &lane);
+        let words = m.wire("logits", &data_of_lane);
+        let times = |k: u32| group_q.extend(slot).shl(&lit(k.into(), 5));
+        let terms = (0..32).filter(|k| v >> k & 1 == 1).map(times);
+        let wr_slot = terms.fold(lane.extend(slot), |sum, term| sum.add_wrap(&term));
+        let slot_line = m.read(&lines, &wr_slot);
+        // the address in port beats; a line holds at least one
+        let inside = (b / 8).ilog2();
+        let row_beat = row.slice(inside - 2, ROW + 2 - inside);
+        let first_beat = if inside < 6 { cat([slot_line, lit(0, 6 - inside)]) } else { slot_line };
+        let beat_addr = first_beat.extend(ADDR - inside).add_wrap(&row_beat.extend(ADDR - inside));
+        let addr = m.wire("addr", &cat([beat_addr, zero(uint(inside))]));
+        let bytes = cat((0..l).rev().map(|at| repeat(4, &mask.bit(at))));
+
+        let cmd_room = m.net("cmd_room", uint(1));
+        let data_room = m.net("data_room", uint(1));
+        let push = m.wire("push", &(&writes & &cmd_room & &data_room));
+        let PortBeat { data: beat, strobes, first, last } = self.port_beat(&mut m, &words, &bytes, &row, &push);
+        m.drive(&step, &(&push & &last));
+        m.drive(&done, &(&valid_q & (!wanted.any() | (&step & !left.any()))));
+        let wr_cmd = m.source("wr_cmd", &[("addr", uint(ADDR)), ("beats", uint(8))]);
+        let wr_data = m.source("wr_data", &[("data", uint(b)), ("strb", uint(b / 8))]);
+        let push_cmd = &push & &first;
+        let ready = [("in_valid_i", &push_cmd), ("in_data_i", &addr), ("out_ready_i", &wr_cmd.ready)];
+        let cmds = m.instance("cmds", &cmd_of, &ready);
+        let both = cat([&strobes, &beat]);
+        let ready = [("in_valid_i", &push), ("in_data_i", &both), ("out_ready_i", &wr_data.ready)];
+        let beats = m.instance("beats", &data_of, &ready);
+        m.drive(&cmd_room, &cmds.get("in_ready_o"));
+        m.drive(&data_room, &beats.get("in_ready_o"));
+        m.drive(&wr_cmd.valid, &cmds.get("out_valid_o"));
+        m.drive(&wr_cmd.field("addr"), &cmds.get("out_data_o"));
+        m.drive(&wr_cmd.field("beats"), &lit(self.beats().into(), 8));
+        m.drive(&wr_data.valid, &beats.get("out_valid_o"));
+        m.drive(&wr_data.field("data"), &beats.get("out_data_o").low(b));
+        m.drive(&wr_data.field("strb"), &beats.get("out_data_o").slice(b, b / 8));
+        let busy = [valid_q, wins_busy, fill_q, cmds.get("out_valid_o"), beats.get("out_valid_o")];
+        m.drive(&idle, &!cat(&busy).any());
+        design.add(m)
+    }
+
+    /// The part of a slot's logits that goes out next.
+    fn port_beat(&self, m: &mut Module, words: &Expr, bytes: &Expr, row: &Expr, push: &Expr) -> PortBeat {
+        let (b, wide, always) = (self.port, 32 * self.lanes, lit(1, 1));
+        if wide <= b {
+            // the same logits in every place, strobes only in theirs
+            let copies = b / wide;
+            let place = match copies {
+                1 => lit(0, 1),
+                _ => row.slice(self.lanes.ilog2(), copies.ilog2()),
+            };
+            let strobe = |at: u32| bytes & &repeat(bytes.width(), &place.eq(&lit(at.into(), place.width())));
+            let strobes = if copies == 1 { bytes.clone() } else { cat((0..copies).rev().map(strobe)) };
+            return PortBeat { data: repeat(copies, words), strobes, first: always.clone(), last: always };
+        }
+        let parts = wide / b;
+        let index = index_width(parts.into());
+        let part_q = m.reg_reset("part_q", &lit(0, index));
+        let last = m.wire("part_last", &part_q.eq(&lit(u128::from(parts) - 1, index)));
+        m.next_when(&part_q, push, &last.mux(&lit(0, index), &part_q.add_wrap(&lit(1, index))));
+        let pick = |of: &Expr, bits: u32| {
+            let part = |at: u32| part_q.eq(&lit(at.into(), index));
+            (1..parts).fold(of.lane(0, bits), |other, at| part(at).mux(&of.lane(at, bits), &other))
+        };
+        let first = part_q.eq(&lit(0, index));
+        PortBeat { data: pick(words, b), strobes: pick(bytes, b / 8), first, last }
+    }
+
+    /// Best of the lanes by halves, then against the slot's best; returns whether any beat is on its way.
+    fn tournament(&self, m: &mut Module, start: &Expr, fresh: &Expr, beat: [&Expr; 4], best: [&Expr; 2]) -> Expr {
+        let ([data, group, row, mask], l) = (beat, self.lanes);
+        m.comment("Keys, then the best of each slot's lanes by halves; the lower row wins a tie.");
+        let (mut valid, mut group, mut row) = (fresh.clone(), group.clone(), row.clone());
+        let mut alive = vec![];
+        let mut travel = |m: &mut Module, stage: u32| {
+            let valid_q = m.reg_reset(&format!("valid{stage}_q"), &lit(0, 1));
+            m.next(&valid_q, &valid);
+            alive.push(valid_q.clone());
+            let (before, group_q) = (valid.clone(), m.reg(&format!("group{stage}_q"), group.ty()));
+            m.next_when(&group_q, &before, &group);
+            let row_q = m.reg(&format!("row{stage}_q"), row.ty());
+            m.next_when(&row_q, &before, &row);
+            (valid, group, row) = (valid_q.clone(), group_q.clone(), row_q.clone());
+            (before, valid_q, group_q, row_q)
+        };
+        let (enable, mut last_valid, mut last_group, mut last_row) = travel(m, 0);
+        let mut rivals: Vec<Vec<Rival>> = Vec::new();
+        for slot in 0..self.vtokens {
+            let lane = |m: &mut Module, lane: u32| {
+                let q = m.reg(&format!("key{slot}_{lane}_q"), uint(KEY));
+                let number = key(&data.lane(slot * l + lane, 32));
+                m.next_when(&q, &enable, &(number & repeat(KEY, &mask.bit(lane))));
+                Rival { key: q, offset: None }
+            };
+            rivals.push((0..l).map(|at| lane(m, at)).collect());
+        }
+        for stage in 1..=l.ilog2() {
+            let (enable, valid_q, group_q, row_q) = travel(m, stage);
+            (last_valid, last_group, last_row) = (valid_q, group_q, row_q);
+            for (slot, lanes) in rivals.iter_mut().enumerate() {
+                let meet = |(at, pair): (usize, &[Rival])| {
+                    let [low, high] = pair else { return Rival { key: lit(0, KEY), offset: None } };
+                    let name = format!("s{stage}v{slot}n{at}");
+                    let wins = m.wire(&format!("{name}_high"), &high.key.gt(&low.key));
+                    let key_q = m.reg(&format!("{name}_key_q"), uint(KEY));
+                    m.next_when(&key_q, &enable, &wins.mux(&high.key, &low.key));
+                    let offset = match (&low.offset, &high.offset) {
+                        (Some(low), Some(high)) => cat([&wins, &wins.mux(high, low)]),
+                        _ => wins.clone(),
+                    };
+                    let offset_q = m.reg(&format!("{name}_offset_q"), offset.ty());
+                    m.next_when(&offset_q, &enable, &offset);
+                    Rival { key: key_q, offset: Some(offset_q) }
+                };
+                *lanes = lanes.chunks(2).enumerate().map(meet).collect();
+            }
+        }
+        m.comment("The best so far.");
+        let (mut tokens, mut logits) = (Vec::new(), Vec::new());
+        for p in 0..self.tokens {
+            let rival = &rivals[(p % self.vtokens) as usize][0];
+            let (key_q, row_q) =
+                (m.reg(&format!("best{p}_key_q"), uint(KEY)), m.reg(&format!("best{p}_row_q"), uint(ROW)));
+            let mine = last_group.eq(&lit((p / self.vtokens).into(), last_group.width()));
+            let wins = m.wire(&format!("best{p}_wins"), &(&last_valid & mine & rival.key.gt(&key_q)));
+            let offset = rival.offset.clone().unwrap_or(lit(0, 1));
+            let winner = last_row.add_wrap(&offset.extend(ROW));
+            let change = start | &wins;
+            m.next_when(&key_q, &change, &start.mux(&lit(0, KEY), &rival.key));
+            m.next_when(&row_q, &change, &start.mux(&lit(0, ROW), &winner));
+            tokens.push(row_q.extend(32));
+            logits.push(number(&key_q));
+        }
+        m.drive(best[0], &cat(tokens.iter().rev()));
+        m.drive(best[1], &cat(logits.iter().rev()));
+        cat(&alive).any()
+    }
+}

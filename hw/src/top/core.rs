@@ -1,0 +1,363 @@
+//! All units of a machine and the wires between them.
+
+use super::fabric::{Placed, connect, expose};
+use super::ports::{attach, place};
+use crate::blocks::attend::Attend;
+use crate::blocks::axi_write::AxiWrite;
+use crate::blocks::epilogue::Epilogue;
+use crate::blocks::gather::Gather;
+use crate::blocks::head::HeadOut;
+use crate::blocks::kv_write::KvWrite;
+use crate::blocks::matrix::Matrix;
+use crate::blocks::quantize::Quantize;
+use crate::blocks::regs::Regs;
+use crate::blocks::reset_ctl::{ResetCtl, ResetSync};
+use crate::blocks::sequencer::Sequencer;
+use crate::blocks::stream_read::StreamRead;
+use crate::blocks::vmem::{self, Vmem};
+use crate::blocks::weights::Weights;
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit};
+use crate::preset::Machine;
+use spec::program::{WORDS, wait};
+use std::rc::Rc;
+
+/// Cycles after which a soft reset does not wait for memory any longer.
+const PATIENCE: u64 = 1 << 20;
+
+/// Steady values of the slots, wired to every unit that has an input for them.
+const SLOTS: [&str; 5] = ["valid", "token", "position", "cache", "run"];
+
+/// Adds `tern_core`.
+pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Result<Rc<Interface>, IrError> {
+    let mut m = Module::new("tern_core");
+    m.header(&format!(
+        "Everything between the registers and the memory ports; docs/architecture/machine.md.\n\n\
+         Preset   {}, configuration {}\n\
+         Reset    aresetn resets all; a soft reset all but the registers, after the ports have finished",
+        machine.name,
+        machine.hash()
+    ));
+    let aresetn = m.input("aresetn_i", crate::ir::uint(1));
+    let sync = ResetSync.build(design)?;
+    let rst = m.instance("sync", &sync, &[("aresetn_i", &aresetn)]).get("rst_o");
+    let ports = machine.ports;
+    let of = ResetCtl { ports: ports + 1, patience: PATIENCE }.build(design)?;
+    let reset = Placed::new(&mut m, "reset", &of, &rst);
+    let core_rst = reset.out("core_rst_o");
+    let of = Regs { identity: machine.identity() }.build(design)?;
+    let regs = Placed::new(&mut m, "regs", &of, &rst);
+
+    let units = Units::place(machine, design, &mut m, &core_rst, tapped)?;
+    m.comment("Streams between the units.");
+    units.wire(machine, &mut m);
+
+    m.comment("What the registers say.");
+    let all = units.all();
+    for unit in &all {
+        for slot in SLOTS {
+            if unit.has(&format!("slot_{slot}_i")) {
+                unit.set(&mut m, &format!("slot_{slot}_i"), &regs.out(&format!("slot_{slot}_o")));
+            }
+        }
+    }
+    let memory: Vec<&Placed> = units.reads.iter().chain([&units.write]).collect();
+    let (base, bytes) = (regs.out("mem_base_o"), regs.out("mem_bytes_o"));
+    for port in &memory {
+        port.set(&mut m, "mem_base_i", &base.low(40));
+        port.set(&mut m, "mem_bytes_i", &bytes.low(40));
+        port.set(&mut m, "stop_i", &reset.out("stop_o"));
+    }
+    m.unused("window", &[base.slice(40, 24), bytes.slice(40, 24), regs.out("slots_o"), regs.out("busy_o")]);
+    let busy = cat(memory.iter().rev().map(|p| p.out("busy_o")));
+    reset.set(&mut m, "busy_i", &busy);
+    reset.set(&mut m, "request_i", &regs.out("soft_reset_o"));
+    for name in ["program", "program_packets", "program_words", "groups", "watchdog", "start"] {
+        units.sequencer.set(&mut m, &format!("{name}_i"), &regs.out(&format!("{name}_o")));
+    }
+    units.head.set(&mut m, "start_i", &regs.out("start_o"));
+    units.head.set(&mut m, "want_i", &regs.out("slot_logits_o"));
+    units.head.set(&mut m, "logits_line_i", &regs.out("logits_o"));
+    units.head.set(&mut m, "logits_stride_i", &regs.out("logits_stride_o"));
+
+    m.comment("What the units say.");
+    let idle = m.wire("idle", &units.idle());
+    units.sequencer.set(&mut m, "idle_i", &idle);
+    regs.set(&mut m, "idle_i", &idle);
+    for name in ["done", "fault", "fault_code", "fault_info", "fault_index", "fault_label"] {
+        regs.set(&mut m, &format!("{name}_i"), &units.sequencer.out(&format!("{name}_o")));
+    }
+    for name in ["draining", "stuck", "core_rst"] {
+        regs.set(&mut m, &format!("{name}_i"), &reset.out(&format!("{name}_o")));
+    }
+    for name in ["best_token", "best_logit"] {
+        regs.set(&mut m, &format!("{name}_i"), &units.head.out(&format!("{name}_o")));
+    }
+    let reporters = units.reporters();
+    for (name, input) in [("valid", "fault_valid_i"), ("code", "fault_code_i"), ("info", "fault_info_i")] {
+        let each = cat(reporters.iter().rev().map(|u| u.out(&format!("fault_{name}_o"))));
+        units.sequencer.set(&mut m, input, &each);
+    }
+    let spare = ["index_o", "label_o"].map(|port| units.sequencer.out(port));
+    m.unused("sequencer", &spare);
+    // streams run ahead of their users: whether they are idle says nothing about the pass
+    let spare: Vec<Expr> = units.streams.iter().chain([&units.weights]).map(|u| u.out("idle_o")).collect();
+    m.unused("streams", &spare);
+
+    m.comment("The outside.");
+    expose(&mut m, &regs, "s_", "s_");
+    for (port, read) in units.reads.iter().enumerate() {
+        expose(&mut m, read, "m_", &format!("m{port}_"));
+    }
+    let beats = units.memory_beats(&mut m);
+    expose(&mut m, &units.write, "m_", "m0_");
+    for port in 1..ports {
+        tie_off_writes(&mut m, port, machine.port_bits);
+    }
+    let irq = m.output("irq_o", crate::ir::uint(1));
+    m.drive(&irq, &regs.out("irq_o"));
+    units.count(&mut m, &regs, &beats);
+    expose(&mut m, &units.vmem, "tap_", "tap_");
+    design.add(m)
+}
+
+/// A port through which nothing is written still has all its signals.
+fn tie_off_writes(m: &mut Module, port: u32, bits: u32) {
+    let fixed = [
+        ("awid", 1),
+        ("awaddr", 40),
+        ("awlen", 8),
+        ("awsize", 3),
+        ("awburst", 2),
+        ("awlock", 1),
+        ("awcache", 4),
+        ("awprot", 3),
+        ("awqos", 4),
+        ("awvalid", 1),
+        ("wdata", bits),
+        ("wstrb", bits / 8),
+        ("wlast", 1),
+        ("wvalid", 1),
+        ("bready", 1),
+    ];
+    for (name, width) in fixed {
+        let out = m.output(&format!("m{port}_{name}_o"), crate::ir::uint(width));
+        m.drive(&out, &crate::ir::zero(crate::ir::uint(width)));
+    }
+    let inputs = [("awready", 1), ("wready", 1), ("bid", 1), ("bresp", 2), ("bvalid", 1)];
+    let inputs = inputs.map(|(name, width)| m.input(&format!("m{port}_{name}_i"), crate::ir::uint(width)));
+    m.unused(&format!("m{port}_write"), &inputs);
+}
+
+/// The units.
+struct Units {
+    reads: Vec<Placed>,
+    write: Placed,
+    weights: Placed,
+    /// Program, row, norm and mult streams.
+    streams: [Placed; 4],
+    sequencer: Placed,
+    gather: Placed,
+    quantize: Placed,
+    matrix: Placed,
+    epilogue: Placed,
+    head: Placed,
+    kv: Placed,
+    attend: Placed,
+    vmem: Placed,
+    attention_units: u32,
+}
+
+/// Names of the streams beside the weights, with the sequencer's command source and the width of a word.
+fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
+    let (rows, lanes) = (machine.engine.rows, machine.lanes());
+    [
+        ("prog", "prog_cmd", 32 * WORDS as u32),
+        ("row", "row_cmd", 32 * rows),
+        ("norm", "norm_cmd", 32 * lanes),
+        ("mult", "mult_cmd", 8 * rows),
+    ]
+}
+
+impl Units {
+    fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, tap: bool) -> Result<Units, IrError> {
+        let (e, bits, lanes, vtokens) = (&machine.engine, machine.port_bits, machine.lanes(), machine.vector_tokens);
+        let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
+        let reads = place(machine, design, m, rst)?;
+        let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
+        let write = Placed::new(m, "write", &of, rst);
+        let of = Weights { bits, ports: machine.ports, codes: e.tables * e.rows, buffer_words: machine.buffer_words() };
+        let weights = Placed::new(m, "weights", &*of.build(design)?, rst);
+        let mut made = Vec::new();
+        for (name, _, word) in streams(machine) {
+            let of = StreamRead { bits, word }.build(design)?;
+            made.push(Placed::new(m, &format!("{name}_stream"), &of, rst));
+        }
+        let Ok(streams) = <[Placed; 4]>::try_from(made) else { unreachable!("four streams were placed") };
+        // memory ports, weights, streams
+        let faults = machine.ports + 1 + 1 + 4;
+        let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, faults }.build(design)?, rst);
+        let vm = Vmem { lanes, vtokens, groups, words: machine.vector_words(), style: machine.vector_style(), tap };
+        let vm_bits = vm.addr_width();
+        let vmem = Placed::new(m, "vmem", &*vm.build(design)?, rst);
+        let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
+        let gather = Placed::new(m, "gather", &of, rst);
+        let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }
+            .build(design)?;
+        let quantize = Placed::new(m, "quantize", &of, rst);
+        let of = Matrix::new(*e, vtokens, lanes).build(design)?;
+        let matrix = Placed::new(m, "matrix", &of, rst);
+        let (rows, tokens, acc) = (e.rows, e.tokens, e.psum().acc);
+        let half = machine.row_codes() / 2;
+        let of = Epilogue { rows, tokens, lanes, vtokens, acc, addr: vm_bits, half }.build(design)?;
+        let epilogue = Placed::new(m, "epilogue", &of, rst);
+        let of = HeadOut { tokens, lanes, vtokens, port: bits }.build(design)?;
+        let head = Placed::new(m, "head", &of, rst);
+        let of =
+            KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
+        let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
+        let of = Attend {
+            tokens,
+            vtokens,
+            lanes,
+            beat_bytes: bytes,
+            queries: machine.queries,
+            units: machine.units,
+            max_context: machine.max_context,
+            max_head_dim: machine.row_codes(),
+            heads: machine.shape().max_heads() as u32,
+            query_words: machine.query_words(),
+            vm_words,
+        };
+        let attend = Placed::new(m, "attend", &*of.build(design)?, rst);
+        let attention_units = machine.units;
+        let units = Units {
+            reads,
+            write,
+            weights,
+            streams,
+            sequencer,
+            gather,
+            quantize,
+            matrix,
+            epilogue,
+            head,
+            kv,
+            attend,
+            vmem,
+            attention_units,
+        };
+        Ok(units)
+    }
+
+    fn all(&self) -> Vec<&Placed> {
+        let own = [&self.write, &self.weights, &self.sequencer, &self.gather, &self.quantize, &self.matrix];
+        let rest = [&self.epilogue, &self.head, &self.kv, &self.attend, &self.vmem];
+        self.reads.iter().chain(&self.streams).chain(own).chain(rest).collect()
+    }
+
+    /// Those that report faults, in the order of their priority.
+    fn reporters(&self) -> Vec<&Placed> {
+        self.reads.iter().chain([&self.write, &self.weights]).chain(&self.streams).collect()
+    }
+
+    fn wire(&self, machine: &Machine, m: &mut Module) {
+        let seq = &self.sequencer;
+        for port in 0..machine.ports {
+            attach(machine, m, &self.reads, &format!("w{port}"), &self.weights, &format!("rd{port}_"));
+        }
+        connect(m, (seq, "w_cmd"), (&self.weights, "cmd"));
+        for ((name, command, _), stream) in streams(machine).iter().zip(&self.streams) {
+            connect(m, (seq, command), (stream, "cmd"));
+            attach(machine, m, &self.reads, name, stream, "rd_");
+        }
+        let [program, row, norm, mult] = &self.streams;
+        connect(m, (program, "out"), (seq, "prog"));
+        connect(m, (row, "out"), (&self.epilogue, "row"));
+        connect(m, (norm, "out"), (&self.quantize, "norm"));
+        connect(m, (mult, "out"), (&self.matrix, "mul"));
+        connect(m, (&self.weights, "out"), (&self.matrix, "wgt"));
+
+        connect(m, (seq, "gather_cmd"), (&self.gather, "cmd"));
+        attach(machine, m, &self.reads, "gather", &self.gather, "rd_");
+        connect(m, (&self.gather, "vm_wr"), (&self.vmem, "emb"));
+        connect(m, (&self.gather, "rope"), (&self.epilogue, "rope"));
+
+        connect(m, (seq, "quant_cmd"), (&self.quantize, "cmd"));
+        connect(m, (&self.quantize, "vm_rd"), (&self.vmem, "qnt_rd"));
+        connect(m, (&self.vmem, "qnt_rsp"), (&self.quantize, "vm_rsp"));
+        connect(m, (&self.quantize, "vm_wr"), (&self.vmem, "qnt"));
+        connect(m, (&self.quantize, "act_code"), (&self.matrix, "code"));
+        connect(m, (&self.quantize, "act_scale"), (&self.epilogue, "act_scale"));
+        connect(m, (&self.quantize, "qry_code"), (&self.attend, "qry_code"));
+        connect(m, (&self.quantize, "qry_scale"), (&self.attend, "qry_scale"));
+        connect(m, (&self.quantize, "kv_code"), (&self.kv, "kv_code"));
+        connect(m, (&self.quantize, "kv_scale"), (&self.kv, "kv_scale"));
+
+        connect(m, (seq, "pack_cmd"), (&self.matrix, "pack"));
+        connect(m, (seq, "matrix_cmd"), (&self.matrix, "cmd"));
+        connect(m, (seq, "epi_cmd"), (&self.epilogue, "cmd"));
+        connect(m, (&self.matrix, "sum"), (&self.epilogue, "sum"));
+        connect(m, (&self.epilogue, "vm_rd"), (&self.vmem, "epi_rd"));
+        connect(m, (&self.vmem, "epi_rsp"), (&self.epilogue, "vm_rsp"));
+        connect(m, (&self.epilogue, "vm_wr"), (&self.vmem, "epi"));
+        connect(m, (&self.epilogue, "log"), (&self.head, "log"));
+
+        connect(m, (seq, "kv_cmd"), (&self.kv, "cmd"));
+        connect(m, (seq, "attend_cmd"), (&self.attend, "cmd"));
+        for unit in 0..self.attention_units {
+            for part in ["k", "v"] {
+                let name = format!("{part}{unit}");
+                attach(machine, m, &self.reads, &name, &self.attend, &format!("{name}_"));
+            }
+        }
+        connect(m, (&self.attend, "vm_wr"), (&self.vmem, "att"));
+        for (unit, client) in [(&self.kv, "kv"), (&self.head, "head")] {
+            connect(m, (unit, "wr_cmd"), (&self.write, &format!("{client}_cmd")));
+            connect(m, (unit, "wr_data"), (&self.write, &format!("{client}_data")));
+        }
+    }
+
+    /// Idle units, in the order of a wait mask's bits.
+    fn idle(&self) -> Expr {
+        let idle = |unit: &Placed| unit.out("idle_o");
+        let bits = [
+            (wait::GATHER, idle(&self.gather)),
+            (wait::QUANT, idle(&self.quantize) & self.matrix.out("pack_idle_o")),
+            (wait::ENGINE, idle(&self.matrix)),
+            (wait::EPILOGUE, idle(&self.epilogue) & idle(&self.head) & self.write.out("head_idle_o")),
+            (wait::ATTEND, idle(&self.attend)),
+            (wait::KV, idle(&self.kv) & self.write.out("kv_idle_o")),
+        ];
+        let mut bits: Vec<(u32, Expr)> = bits.into_iter().collect();
+        bits.sort_by_key(|(bit, _)| std::cmp::Reverse(*bit));
+        cat(bits.iter().map(|(_, e)| e))
+    }
+
+    /// Beats that pass at each reading port, and at the writing one.
+    fn memory_beats(&self, m: &mut Module) -> (Expr, Expr) {
+        let reads: Vec<Expr> = self.reads.iter().map(|read| read.input("m_rvalid_i")).collect();
+        let write = self.write.out("m_wvalid_o") & self.write.input("m_wready_i");
+        (m.wire("read_beats", &cat(reads.iter().rev())), m.wire("write_beat", &write))
+    }
+
+    /// Performance counters, and progress for the watchdog.
+    fn count(&self, m: &mut Module, regs: &Placed, (reads, write): &(Expr, Expr)) {
+        for name in ["issued", "waiting"] {
+            regs.set(m, &format!("ev_{name}_i"), &self.sequencer.out(&format!("ev_{name}_o")));
+        }
+        for name in ["beat", "starved", "tables", "sums"] {
+            let counter = if name == "beat" { "beats" } else { name };
+            regs.set(m, &format!("ev_engine_{counter}_i"), &self.matrix.out(&format!("ev_{name}_o")));
+        }
+        regs.set(m, "ev_write_beats_i", write);
+        let taken = self.attend.out("ev_k_row_o");
+        regs.set(m, "ev_attend_beats_i", &taken);
+        regs.set(m, "ev_port_beats_i", reads);
+        let vm =
+            vmem::WRITERS.iter().fold(lit(0, 1), |any, writer| any | self.vmem.input(&format!("{writer}_valid_i")));
+        let progress = reads.any() | write | self.matrix.out("ev_beat_o") | vm;
+        self.sequencer.set(m, "progress_i", &progress);
+        let masked = self.attend.out("ev_masked_o");
+        m.unused("masked", &[masked]);
+    }
+}

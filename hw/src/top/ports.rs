@@ -1,0 +1,61 @@
+//! Which client reads through which memory port.
+
+use super::fabric::{Placed, connect};
+use crate::blocks::axi_read::AxiRead;
+use crate::ir::{Design, Expr, IrError, Module};
+use crate::preset::Machine;
+
+/// A source of read commands with its sink of data.
+pub(super) struct Client {
+    /// Name of the client.
+    pub(super) name: String,
+    /// Its port.
+    pub(super) port: u32,
+    /// Beats of its queue.
+    pub(super) fifo: u32,
+}
+
+/// All read clients in falling priority, spread over the ports. Weights come last: they are fetched far ahead.
+pub(super) fn clients(machine: &Machine) -> Vec<Client> {
+    let ports = machine.ports;
+    let client = |name: &str, port: u32, fifo: u32| Client { name: name.to_string(), port: port % ports, fifo };
+    let mut all = vec![
+        client("prog", 0, 64),
+        client("gather", 1, 64),
+        client("norm", 2, 64),
+        client("row", 3, 64),
+        client("mult", 1, 64),
+    ];
+    for unit in 0..machine.units {
+        all.push(client(&format!("k{unit}"), 2 * unit, 128));
+        all.push(client(&format!("v{unit}"), 2 * unit + 1, 128));
+    }
+    all.extend((0..ports).map(|port| client(&format!("w{port}"), port, 256)));
+    all
+}
+
+/// Places a reading master for each port.
+pub(super) fn place(
+    machine: &Machine,
+    design: &mut Design,
+    m: &mut Module,
+    rst: &Expr,
+) -> Result<Vec<Placed>, IrError> {
+    let all = clients(machine);
+    (0..machine.ports)
+        .map(|port| {
+            let clients = all.iter().filter(|c| c.port == port).map(|c| (c.name.clone(), c.fifo)).collect();
+            let of = AxiRead { bits: machine.port_bits, clients, burst: 64 }.build(design)?;
+            Ok(Placed::new(m, &format!("read{port}"), &of, rst))
+        })
+        .collect()
+}
+
+/// Wires a unit's streams `<stem>cmd` and `<stem>data` to the client `name`.
+pub(super) fn attach(machine: &Machine, m: &mut Module, reads: &[Placed], name: &str, unit: &Placed, stem: &str) {
+    if let Some(client) = clients(machine).into_iter().find(|c| c.name == name) {
+        let port = &reads[client.port as usize];
+        connect(m, (unit, &format!("{stem}cmd")), (port, &format!("{name}_cmd")));
+        connect(m, (port, &format!("{name}_data")), (unit, &format!("{stem}data")));
+    }
+}

@@ -1,0 +1,184 @@
+//! Bench of the output head: the greedy choice and a picture of the memory.
+
+use crate::SimError;
+use crate::bench::rig::{Bug, Rig, library};
+use crate::bench::{Cover, pack};
+use crate::rng::Rng;
+use hw::blocks::head::HeadOut;
+use std::collections::BTreeMap;
+
+/// What the head does with one pass.
+struct Pass {
+    want: u64,
+    line: u32,
+    stride: u32,
+    /// Logits of each slot that reached the head, with their rows, in order.
+    logits: Vec<Vec<(u32, f32)>>,
+}
+
+/// A logit: often equal to others, sometimes a special one.
+fn logit(rng: &mut Rng) -> f32 {
+    match rng.below(16) {
+        0 => -0.0,
+        1 => 0.0,
+        2 => f32::MAX,
+        3 => f32::INFINITY,
+        4 => f32::NEG_INFINITY,
+        5 => f32::MIN_POSITIVE,
+        6 => -f32::MIN_POSITIVE,
+        7 => f32::NAN,
+        8 => -f32::MAX,
+        9..12 => rng.within(0, 6) as f32 - 3.0,
+        _ => f32::from_bits((rng.bits() as u32 & 0x87ff_ffff) | 0x3800_0000),
+    }
+}
+
+/// The host's greedy choice: NaN and minus infinity never, infinity as the largest number, -0 as 0; the lower
+/// row of equals.
+pub fn greedy(logits: &[(u32, f32)]) -> (u32, f32) {
+    let mut best = (0, f32::NEG_INFINITY);
+    for &(row, logit) in logits {
+        let candidate = logit.min(f32::MAX); // of NaN too
+        if !logit.is_nan() && candidate > best.1 {
+            best = (row, candidate + 0.0);
+        }
+    }
+    best
+}
+
+/// Beats of a pass: tiles of words of groups, with rows cut off at the end.
+fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, calm: bool, cover: &mut Cover) {
+    let (l, v) = (head.lanes, head.vtokens);
+    let groups = rng.within(1, head.groups().into()) as u32;
+    let tiles = rng.within(1, 3);
+    let mut base = l * rng.within(0, 5) as u32;
+    for tile in 0..tiles {
+        let words = rng.within(1, 12) as u32;
+        let cols = (words * l).saturating_sub(rng.below(2 * u64::from(l)) as u32).max(1);
+        for word in 0..words {
+            for g in 0..groups {
+                let mask = (0..l).fold(0, |mask, lane| mask | u32::from(word * l + lane < cols) << lane);
+                let data: Vec<f32> =
+                    (0..l * v).map(|_| if calm { logit(&mut rng.clone()).min(-1.0) } else { logit(rng) }).collect();
+                rng.bits();
+                for (at, &x) in data.iter().enumerate() {
+                    let (slot, lane) = (g * v + at as u32 / l, at as u32 % l);
+                    if mask >> lane & 1 == 1 {
+                        pass.logits[slot as usize].push((base + word * l + lane, x));
+                    }
+                }
+                cover.count("cut_off", mask != (1 << l) - 1);
+                let last = word + 1 == words && g + 1 == groups;
+                let row = base + word * l;
+                let beat = vec![
+                    pack(32, data.iter().map(|x| x.to_bits().into())),
+                    vec![g],
+                    vec![row],
+                    vec![mask],
+                    vec![last.into()],
+                    vec![u32::from(tile + 1 == tiles)],
+                ];
+                rig.send("log", beat);
+            }
+        }
+        base += words * l;
+    }
+}
+
+fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Result<(), SimError> {
+    let slots = head.tokens as usize;
+    let want = match rng.below(3) {
+        0 => 0,
+        1 => (1 << slots) - 1,
+        _ => rng.below(1 << slots),
+    };
+    let (line, stride) = (rng.bits() as u32 >> 8, rng.within(1, 1 << 16) as u32);
+    let mut pass = Pass { want, line, stride, logits: vec![Vec::new(); slots] };
+    rig.set("want_i", &[want as u32])?;
+    rig.set("logits_line_i", &[line])?;
+    rig.set("logits_stride_i", &[stride])?;
+    rig.set("start_i", &[1])?;
+    rig.step()?;
+    rig.set("start_i", &[0])?;
+    rig.set("logits_line_i", &[!line])?; // read with the start; the stride is read until all lines are known
+    let calm = rng.one_in(4);
+    send(head, rig, rng, &mut pass, calm, cover);
+    let bytes = u64::from(head.port / 8);
+    let mut memory: BTreeMap<u64, u8> = BTreeMap::new();
+    let mut cmds: Vec<(u64, u32)> = Vec::new();
+    let mut beats = Vec::new();
+    let mut quiet = 0;
+    while quiet < 3 {
+        rig.step()?;
+        if let Some(cmd) = rig.take("wr_cmd") {
+            cmds.push((u64::from(cmd[0][0]) | u64::from(cmd[0][1]) << 32, cmd[1][0]));
+        }
+        beats.extend(rig.take("wr_data"));
+        let idle = rig.get("idle_o")?[0] == 1 && rig.waiting("log") == 0;
+        quiet = if idle { quiet + 1 } else { 0 };
+    }
+    let mut beats = beats.iter();
+    for (index, &(addr, count)) in cmds.iter().enumerate() {
+        rig.compare("alignment of wr_cmd", index, &(addr % bytes), &0)?;
+        for at in 0..u64::from(count) {
+            let Some(beat) = beats.next() else { return rig.compare("beats of wr_data", index, &0, &count) };
+            for byte in 0..bytes {
+                if beat[1][byte as usize / 32] >> (byte % 32) & 1 == 1 {
+                    let value = (beat[0][byte as usize / 4] >> (8 * (byte % 4))) as u8;
+                    let twice = memory.insert(addr + at * bytes + byte, value);
+                    rig.compare("bytes written twice", index, &twice.is_some(), &false)?;
+                }
+            }
+        }
+    }
+    rig.compare("wr_data beats without a command", 0, &beats.len(), &0)?;
+    let mut expected = BTreeMap::new();
+    for (slot, logits) in pass.logits.iter().enumerate().filter(|(slot, _)| pass.want >> slot & 1 == 1) {
+        for (row, x) in logits {
+            let lines = (u64::from(pass.line) + u64::from(pass.stride) * slot as u64) & 0xffff_ffff;
+            let addr = 64 * lines + 4 * u64::from(*row);
+            expected.extend(x.to_bits().to_le_bytes().iter().enumerate().map(|(at, byte)| (addr + at as u64, *byte)));
+        }
+    }
+    cover.count("written", !expected.is_empty());
+    rig.compare("memory", 0, &memory, &expected)?;
+    let (tokens, logits) = (rig.get("best_token_o")?, rig.get("best_logit_o")?);
+    for slot in 0..slots {
+        let (token, logit) = greedy(&pass.logits[slot]);
+        let all = &pass.logits[slot];
+        cover.count("tie", all.iter().filter(|(_, x)| *x == logit).count() > 1);
+        cover.count("negative", !all.is_empty() && logit < 0.0 && logit.is_finite());
+        cover.count("infinite", all.iter().any(|(_, x)| *x == f32::INFINITY));
+        cover.count("nothing", logit == f32::NEG_INFINITY);
+        rig.compare("best row and logit of slot", slot, &(tokens[slot], logits[slot]), &(token, logit.to_bits()))?;
+    }
+    Ok(())
+}
+
+/// Runs the head plain, with gaps, with stalls and with both.
+pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    let (library, top) = library(|design| head.build(design), bug)?;
+    let mut cover = Cover::default();
+    for (name, gaps, stalls) in
+        [("plain", false, false), ("gaps", true, false), ("stalls", false, true), ("gaps and stalls", true, true)]
+    {
+        let mut rig = Rig::new(&library, &top, name, rng.bits())?;
+        (rig.gaps, rig.stalls) = (gaps, stalls);
+        for _ in 0..6 {
+            run(head, &mut rig, rng, &mut cover)?;
+        }
+        // a reset in the middle leaves nothing behind
+        let mut lost = Pass { want: 0, line: 0, stride: 0, logits: vec![Vec::new(); head.tokens as usize] };
+        rig.set("want_i", &[u32::MAX >> (32 - head.tokens)])?;
+        send(head, &mut rig, rng, &mut lost, false, &mut cover);
+        for _ in 0..rng.within(1, 12) {
+            rig.step()?;
+        }
+        rig.reset()?;
+        run(head, &mut rig, rng, &mut cover)?;
+    }
+    Ok(cover)
+}
+
+/// Planted bugs that the bench must catch.
+pub const BUGS: &[(&str, Bug)] = &[("head: a later row wins a tie", ("best0_wins = ", "best0_wins = last_tie | "))];

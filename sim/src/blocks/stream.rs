@@ -1,0 +1,356 @@
+//! Linear streams and weights behind reading ports, in front of the simulated memory.
+
+use crate::axi::{Memory, Timing};
+use crate::bench::{Beat, Block, Cover, Packet, Size, Word, pack};
+use crate::mutate::{Mutation, bug};
+use crate::rng::Rng;
+use hw::blocks::axi_ports::AxiPorts;
+use hw::blocks::axi_read::{AxiRead, fault};
+use hw::blocks::stream_read::StreamRead;
+use hw::blocks::weights::Weights;
+use hw::ir::{Design, Expr, Interface, IrError, Module, lit, uint};
+use spec::format::{code3, trit5};
+use spec::program::{LINE, PACKET, write_packets};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Bytes of the memory: what a run of the harness needs.
+const BYTES: u64 = 4 << 20;
+/// Codes that a port's queue holds.
+const QUEUE: u32 = 64;
+
+/// Memory that work is laid out in, from the beginning again when it is full.
+struct Store {
+    memory: Rc<RefCell<Memory>>,
+    next: Cell<u64>,
+}
+
+impl Store {
+    fn new() -> Store {
+        let memory = Memory::new(vec![0; BYTES as usize], 0, Timing::ideal(), 3);
+        Store { memory: Rc::new(RefCell::new(memory)), next: Cell::new(0) }
+    }
+
+    /// Puts packets of a payload somewhere; returns their line. `broken` turns over a bit of that packet.
+    fn put(&self, payload: &[u8], beat: usize, broken: Option<u64>, rng: &mut Rng) -> u64 {
+        let mut packets = Vec::new();
+        write_packets(payload, beat, rng.below(243) as u8, &mut packets);
+        if let Some(packet) = broken {
+            // in the checksum, so that the words stay what they are
+            let at = (packet + 1) * PACKET - beat as u64 + rng.below(4);
+            packets[at as usize] ^= 1 << rng.below(8);
+        }
+        // packets may begin at any line
+        let mut at = self.next.get() + LINE * rng.below(3);
+        if at + packets.len() as u64 > BYTES {
+            at = 0;
+        }
+        self.next.set(at + packets.len() as u64);
+        let mut memory = self.memory.borrow_mut();
+        memory.bytes_mut()[at as usize..at as usize + packets.len()].copy_from_slice(&packets);
+        at / LINE
+    }
+}
+
+/// A module with the block and a reading port for each of its clients `<rd>_cmd`, `<rd>_data`.
+fn behind_ports(
+    design: &mut Design,
+    name: &str,
+    block: &Interface,
+    bits: u32,
+    clients: &[String],
+    burst: u32,
+) -> Result<Rc<Interface>, IrError> {
+    let port_of = AxiRead { bits, clients: vec![("a".into(), QUEUE)], burst }.build(design)?;
+    let mut m = Module::new(name);
+    m.header("Bench: a block behind reading ports.");
+    let mut own: Vec<(String, Expr)> = Vec::new();
+    let mut outs: Vec<(String, Expr)> = Vec::new();
+    for port in &block.ports {
+        let client = clients.iter().any(|c| port.name.starts_with(&format!("{c}_")));
+        match port.dir {
+            _ if client || ["clk_i", "rst_i"].contains(&port.name.as_str()) => {}
+            hw::ir::Dir::In => own.push((port.name.clone(), m.input(&port.name, port.ty))),
+            hw::ir::Dir::Out => outs.push((port.name.clone(), m.output(&port.name, port.ty))),
+        }
+    }
+    let net =
+        |m: &mut Module, client: &str, suffix: &str, width: u32| m.net(&format!("{client}_{suffix}"), uint(width));
+    let (zero, all) = (lit(0, 40), lit(u128::from(BYTES), 40));
+    let mut joins = Vec::new();
+    for (i, client) in clients.iter().enumerate() {
+        let cmd_ready = net(&mut m, client, "ask_ready", 1);
+        let beat =
+            [("valid", 1), ("data", bits), ("last", 1)].map(|(n, w)| net(&mut m, client, &format!("got_{n}"), w));
+        own.push((format!("{client}_cmd_ready_i"), cmd_ready.clone()));
+        own.push((format!("{client}_data_valid_i"), beat[0].clone()));
+        own.push((format!("{client}_data_data_i"), beat[1].clone()));
+        own.push((format!("{client}_data_last_i"), beat[2].clone()));
+        let axi = AxiPorts::new(&mut m, &port_of, &format!("m{i}"));
+        let fault = [("valid", 1), ("code", 8), ("info", 32)];
+        let fault = fault.map(|(n, w)| m.output(&format!("axi{i}_fault_{n}_o"), uint(w)));
+        joins.push((client, cmd_ready, beat, axi, fault));
+    }
+    let inputs: Vec<(&str, &Expr)> = own.iter().map(|(name, e)| (name.as_str(), e)).collect();
+    let got = m.instance("dut", block, &inputs);
+    for (name, port) in &outs {
+        m.drive(port, &got.get(name));
+    }
+    for (i, (client, cmd_ready, beat, axi, fault)) in joins.iter().enumerate() {
+        let [valid, addr, beats, ready] =
+            ["cmd_valid_o", "cmd_addr_o", "cmd_beats_o", "data_ready_o"].map(|n| got.get(&format!("{client}_{n}")));
+        let stop = lit(0, 1);
+        let mut inputs: Vec<(&str, &Expr)> = axi.inputs().collect();
+        inputs.extend([("a_cmd_valid_i", &valid), ("a_cmd_addr_i", &addr), ("a_cmd_beats_i", &beats)]);
+        inputs.extend([("a_data_ready_i", &ready), ("mem_base_i", &zero), ("mem_bytes_i", &all), ("stop_i", &stop)]);
+        let port = m.instance(&format!("axi{i}"), &port_of, &inputs);
+        axi.drive(&mut m, &port);
+        m.drive(cmd_ready, &port.get("a_cmd_ready_o"));
+        for (net, name) in beat.iter().zip(["valid", "data", "last"]) {
+            m.drive(net, &port.get(&format!("a_data_{name}_o")));
+        }
+        for (out, name) in fault.iter().zip(["valid", "code", "info"]) {
+            m.drive(out, &port.get(&format!("fault_{name}_o")));
+        }
+        m.unused(&format!("busy{i}"), &[port.get("busy_o")]);
+    }
+    design.add(m)
+}
+
+/// A linear stream behind a port.
+pub struct StreamCase {
+    stream: StreamRead,
+    store: Store,
+    /// Whether every run is long and the port should never rest.
+    full_rate: bool,
+}
+
+impl StreamCase {
+    /// A stream of words of `word` bits.
+    pub fn new(bits: u32, word: u32, full_rate: bool) -> StreamCase {
+        StreamCase { stream: StreamRead { bits, word }, store: Store::new(), full_rate }
+    }
+}
+
+impl Block for StreamCase {
+    fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let (bits, word) = (self.stream.bits, self.stream.word);
+        let block = self.stream.build(design)?;
+        let name = format!("tern_bench_stream_b{bits}_w{word}");
+        behind_ports(design, &name, &block, bits, &["rd".to_string()], 16)
+    }
+
+    fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
+        let (beat, word) = (self.stream.bits as usize / 8, self.stream.word as usize);
+        let packets = match size {
+            Size::Min => 1,
+            Size::Max => 3,
+            Size::Any => rng.within(1, 2),
+        };
+        let payload = PACKET as usize - beat;
+        let most = packets as usize * payload * 8 / word;
+        let least = ((packets as usize - 1) * payload * 8).div_ceil(word).max(1);
+        let words = match size {
+            Size::Min => 1,
+            _ if self.full_rate || rng.one_in(3) => most,
+            _ => rng.within(least.max(most.saturating_sub(150)) as u64, most as u64) as usize,
+        };
+        cover.count("exact", words == most && (most * word).is_multiple_of(payload * 8));
+        cover.count("dropped", words < most);
+        let bytes: Vec<u8> = (0..packets as usize * payload).map(|_| rng.bits() as u8).collect();
+        let broken = (size == Size::Max).then(|| rng.below(packets));
+        let line = self.store.put(&bytes, beat, broken, rng);
+        let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
+        let out = (0..words).map(|w| vec![pack(1, (0..word).map(|b| bit(w * word + b)))]).collect();
+        let error = broken.map(|b| vec![vec![fault::CRC as u32], vec![(line + b * PACKET / LINE) as u32]]);
+        Packet {
+            inputs: vec![("cmd", vec![vec![vec![line as u32], vec![packets as u32], vec![words as u32]]])],
+            outputs: vec![("out", out), ("fault", error.into_iter().collect())],
+            sets: vec![],
+        }
+    }
+
+    fn must_cover(&self) -> &'static [&'static str] {
+        &["reset_in_packet", "dropped"]
+    }
+
+    fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
+        Some((self.store.memory.clone(), vec!["m0".into()]))
+    }
+
+    fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
+        let beats = PACKET / u64::from(self.stream.bits / 8);
+        let of = |p: &Packet| p.inputs[0].1.iter().map(|cmd| u64::from(cmd[1][0])).sum::<u64>() * beats;
+        let all: u64 = packets.iter().map(of).sum();
+        self.full_rate.then_some(all + 4 * packets.len() as u64 + 60)
+    }
+}
+
+/// Weights behind their ports.
+pub struct WeightsCase {
+    weights: Weights,
+    store: Store,
+    full_rate: bool,
+}
+
+impl WeightsCase {
+    /// N ports of `bits`, words of `codes` codes.
+    pub fn new(bits: u32, ports: u32, codes: u32, buffer_words: u64, full_rate: bool) -> WeightsCase {
+        WeightsCase { weights: Weights { bits, ports, codes, buffer_words }, store: Store::new(), full_rate }
+    }
+
+    /// Codes of a port for the words, and the bytes that hold them.
+    fn port_data(&self, sherry: bool, words: usize, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) {
+        let count = words * (self.weights.codes / self.weights.ports) as usize;
+        if sherry {
+            let codes: Vec<u8> = (0..count).map(|_| rng.below(32) as u8).collect();
+            let mut bytes = vec![0u8; (5 * count).div_ceil(8)];
+            for bit in 0..5 * count {
+                bytes[bit / 8] |= (codes[bit / 5] >> (bit % 5) & 1) << (bit % 8);
+            }
+            return (codes, bytes);
+        }
+        let trits: Vec<i8> = (0..3 * count).map(|_| rng.below(3) as i8 - 1).collect();
+        let codes = trits.chunks(3).map(|t| code3::encode3([t[0], t[1], t[2]])).collect();
+        let mut bytes = vec![0; trit5::row_bytes(trits.len())];
+        trit5::pack_row(&trits, &mut bytes);
+        (codes, bytes)
+    }
+
+    /// A run: its command, the words and a fault.
+    fn run(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> (Beat, Vec<Beat>, Option<Beat>) {
+        let w = &self.weights;
+        let (beat, ports, own) = (w.bits as usize / 8, w.ports as usize, (w.codes / w.ports) as usize);
+        let payload = PACKET as usize - beat;
+        let sherry = rng.one_in(2);
+        cover.count(if sherry { "sherry" } else { "dense" }, true);
+        let a_packet = if sherry { payload * 8 / (5 * own) } else { payload * 5 / (3 * own) };
+        let words = match size {
+            Size::Min => 1,
+            Size::Max => 2 * a_packet + a_packet / 2,
+            Size::Any if self.full_rate => 2 * a_packet,
+            Size::Any => rng.within(1, 3 * a_packet as u64 / 2) as usize,
+        };
+        let parts: Vec<_> = (0..ports).map(|_| self.port_data(sherry, words, rng)).collect();
+        let packets = parts[0].1.len().div_ceil(payload);
+        cover.count("padding_trits", !sherry && !(3 * own * words).is_multiple_of(5));
+        // one port's packet is broken, or one of its bytes is none of five trits
+        let wrong = (size == Size::Max).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
+        let (mut lines, mut error, mut codes_of) = (Vec::new(), None, Vec::new());
+        for (i, (codes, bytes)) in parts.iter().enumerate() {
+            let (mut codes, mut bytes) = (codes.clone(), bytes.clone());
+            let mut broken = None;
+            match wrong {
+                Some((port, true)) if port == i => {
+                    let at = rng.below(bytes.len() as u64 - 1) as usize;
+                    bytes[at] = rng.within(trit5::CODES.into(), 255) as u8;
+                    let trits: Vec<i8> = bytes.iter().flat_map(|b| trit5::DECODE[*b as usize]).collect();
+                    let all = trits.chunks(3).take(codes.len()).map(|t| code3::encode3([t[0], t[1], t[2]]));
+                    codes = all.collect();
+                    error = Some(vec![vec![fault::ILLEGAL_CODE as u32], vec![i as u32]]);
+                    cover.count("illegal", true);
+                }
+                Some((port, false)) if port == i => broken = Some(rng.below(packets as u64)),
+                _ => {}
+            }
+            // all ports' regions lie one stride apart: the first two fix it, so each is as long as needed
+            lines.push((bytes, broken));
+            codes_of.push(codes);
+        }
+        let stride = packets as u64 * PACKET / LINE + rng.below(3);
+        let mut image = vec![0u8; ((ports as u64 - 1) * stride * LINE) as usize + packets * PACKET as usize];
+        let filler = rng.below(243) as u8;
+        for (i, (bytes, broken)) in lines.iter().enumerate() {
+            let mut out = Vec::new();
+            write_packets(bytes, beat, filler, &mut out);
+            if let Some(packet) = broken {
+                out[(packet + 1) as usize * PACKET as usize - beat] ^= 4;
+                cover.count("crc", true);
+            }
+            let at = (i as u64 * stride * LINE) as usize;
+            image[at..at + out.len()].copy_from_slice(&out);
+        }
+        let line = self.store.put_image(&image);
+        if let Some((i, packet)) = lines.iter().enumerate().find_map(|(i, (_, b))| b.map(|b| (i as u64, b))) {
+            let at = line + i * stride + packet * PACKET / LINE;
+            error = Some(vec![vec![fault::CRC as u32], vec![at as u32]]);
+        }
+        let out = (0..words).map(|n| {
+            let word = codes_of.iter().flat_map(|codes| &codes[n * own..(n + 1) * own]);
+            vec![pack(5, word.map(|c| u64::from(*c)))]
+        });
+        let cmd = [u64::from(sherry), line, stride, packets as u64, words as u64].map(|v| vec![v as u32]);
+        (cmd.to_vec(), out.collect(), error)
+    }
+}
+
+impl Store {
+    /// Puts bytes at a line.
+    fn put_image(&self, image: &[u8]) -> u64 {
+        let mut at = self.next.get().next_multiple_of(LINE);
+        if at + image.len() as u64 > BYTES {
+            at = 0;
+        }
+        self.next.set(at + image.len() as u64);
+        self.memory.borrow_mut().bytes_mut()[at as usize..at as usize + image.len()].copy_from_slice(image);
+        at / LINE
+    }
+}
+
+impl Block for WeightsCase {
+    fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let w = &self.weights;
+        let block = w.build(design)?;
+        let clients: Vec<String> = (0..w.ports).map(|i| format!("rd{i}")).collect();
+        let name = format!("tern_bench_weights_b{}_n{}_c{}", w.bits, w.ports, w.codes);
+        behind_ports(design, &name, &block, w.bits, &clients, 16)
+    }
+
+    fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
+        let (cmd, out, error) = self.run(rng, size, cover);
+        Packet {
+            inputs: vec![("cmd", vec![cmd])],
+            outputs: vec![("out", out), ("fault", error.into_iter().collect())],
+            sets: vec![],
+        }
+    }
+
+    fn must_cover(&self) -> &'static [&'static str] {
+        &["reset_in_packet", "sherry", "dense", "crc"]
+    }
+
+    fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
+        Some((self.store.memory.clone(), (0..self.weights.ports).map(|i| format!("m{i}")).collect()))
+    }
+
+    fn steady(&self) -> Vec<(&'static str, Word)> {
+        Vec::new()
+    }
+
+    fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
+        let beats = PACKET / u64::from(self.weights.bits / 8);
+        let cost = |p: &Packet| {
+            let beats: u64 = p.inputs[0].1.iter().map(|cmd| u64::from(cmd[3][0]) * beats).sum();
+            beats.max(super::beats(std::slice::from_ref(p), "out")) + 30
+        };
+        self.full_rate.then(|| packets.iter().map(cost).sum::<u64>() + 60)
+    }
+}
+
+fn stream() -> Box<dyn Block> {
+    Box::new(StreamCase::new(64, 24, false))
+}
+
+fn weights() -> Box<dyn Block> {
+    Box::new(WeightsCase::new(32, 2, 8, 20, false))
+}
+
+/// Planted bugs.
+pub const MUTATIONS: &[Mutation] = &[
+    bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
+    bug("stream: what is left over stays", stream, "wire clear = rst_i |", "wire clear = rst_i & "),
+    bug("crc32c: not begun anew", stream, "(first_q ?", "(1'b0 ?"),
+    bug("weights: the format of the run before", weights, ".sherry_i(tag_q)", ".sherry_i(1'b0)"),
+    bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
+    bug("weights: illegal bytes kept secret", weights, "dense_illegal & ", "1'b0 & "),
+];

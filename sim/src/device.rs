@@ -1,0 +1,293 @@
+//! A whole machine in Verilator behind [`Transport`]: the driver of a board drives it unchanged.
+//!
+//! Time passes only inside register accesses and [`Transport::wait`]. Memory is the model of
+//! [`crate::axi`]; the host reaches it directly, as a DMA engine would.
+
+use crate::SimError;
+use crate::axi::{Counters, Faults, Memory, Timing};
+use crate::compile::{Job, Speed, compile};
+use crate::ffi::{Library, Model, PortId};
+use hw::ir::Design;
+use hw::preset::Machine;
+use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
+use std::time::{Duration, Instant};
+
+/// Bus address of the simulated memory: not zero, so that a forgotten base shows.
+const MEMORY_BASE: u64 = 0x1_0000_0000;
+/// Cycles in which a register access must be answered.
+const LITE_LIMIT: u64 = 1000;
+/// Cycles between two looks at the clock on the wall.
+const CLOCK_CYCLES: u64 = 4096;
+
+/// How to simulate.
+#[derive(Clone, Debug)]
+pub struct SimOptions {
+    /// Bytes of device memory, a multiple of 4,096.
+    pub memory_bytes: u64,
+    /// The memory's delays.
+    pub timing: Timing,
+    /// Seed of delays and of registers without reset.
+    pub seed: u64,
+    /// How hard the C++ compiler works.
+    pub speed: Speed,
+}
+
+/// The ports of the control interface.
+struct Lite {
+    awaddr: PortId,
+    awvalid: PortId,
+    awready: PortId,
+    wdata: PortId,
+    wstrb: PortId,
+    wvalid: PortId,
+    wready: PortId,
+    bvalid: PortId,
+    bready: PortId,
+    araddr: PortId,
+    arvalid: PortId,
+    arready: PortId,
+    rdata: PortId,
+    rvalid: PortId,
+    rready: PortId,
+}
+
+impl Lite {
+    fn new(library: &Library) -> Result<Lite, SimError> {
+        let port = |name: &str| library.port(&format!("s_axi_ctrl_{name}"));
+        Ok(Lite {
+            awaddr: port("awaddr")?,
+            awvalid: port("awvalid")?,
+            awready: port("awready")?,
+            wdata: port("wdata")?,
+            wstrb: port("wstrb")?,
+            wvalid: port("wvalid")?,
+            wready: port("wready")?,
+            bvalid: port("bvalid")?,
+            bready: port("bready")?,
+            araddr: port("araddr")?,
+            arvalid: port("arvalid")?,
+            arready: port("arready")?,
+            rdata: port("rdata")?,
+            rvalid: port("rvalid")?,
+            rready: port("rready")?,
+        })
+    }
+}
+
+/// A write to the vector memory, as the tap of the machine shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorWrite {
+    /// Cycle since the start.
+    pub cycle: u64,
+    /// Address: column word times token groups, plus group.
+    pub address: u64,
+    /// Slot lanes that are written.
+    pub mask: u64,
+    /// All lanes, `[V][L]` binary32.
+    pub data: Vec<u32>,
+}
+
+/// The tap's ports.
+struct Tap {
+    valid: PortId,
+    address: PortId,
+    mask: PortId,
+    data: PortId,
+}
+
+/// A simulated machine.
+pub struct SimDevice {
+    model: Model,
+    memory: Memory,
+    lite: Lite,
+    irq: PortId,
+    tap: Tap,
+    cycles: u64,
+    writes: Option<Vec<VectorWrite>>,
+}
+
+/// Generates and compiles a machine, or finds it in the cache.
+pub fn build(machine: &Machine, speed: Speed) -> Result<Library, SimError> {
+    let mut design = Design::default();
+    let top = machine.build_tapped(&mut design)?;
+    let verilog = design.text();
+    compile(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
+}
+
+impl SimDevice {
+    /// Builds a machine and takes it out of reset.
+    pub fn new(machine: &Machine, options: &SimOptions) -> Result<SimDevice, SimError> {
+        SimDevice::start(&build(machine, options.speed)?, machine, options)
+    }
+
+    /// Starts a machine that is built already.
+    pub fn start(library: &Library, machine: &Machine, options: &SimOptions) -> Result<SimDevice, SimError> {
+        let bytes = vec![0; options.memory_bytes as usize];
+        let mut memory = Memory::new(bytes, MEMORY_BASE, options.timing.clone(), options.seed);
+        for port in 0..machine.ports {
+            memory.attach(library, &format!("m_axi_gmem{port}"))?;
+        }
+        let mut model = library.start(options.seed as u32 | 1);
+        let lite = Lite::new(library)?;
+        let reset = library.port("aresetn")?;
+        for port in [lite.awvalid, lite.wvalid, lite.bready, lite.arvalid, lite.rready, reset] {
+            model.set(port, 0);
+        }
+        let tap = Tap {
+            valid: library.port("tap_valid")?,
+            address: library.port("tap_addr")?,
+            mask: library.port("tap_mask")?,
+            data: library.port("tap_data")?,
+        };
+        let irq = library.port("irq")?;
+        let mut device = SimDevice { model, memory, lite, irq, tap, cycles: 0, writes: None };
+        for _ in 0..8 {
+            device.model.tick();
+        }
+        device.model.set(reset, 1);
+        for _ in 0..8 {
+            device.model.tick();
+        }
+        Ok(device)
+    }
+
+    /// Clock cycles since the start.
+    pub fn cycles(&self) -> u64 {
+        self.cycles
+    }
+
+    /// What a memory port has seen.
+    pub fn port_counters(&self, port: usize) -> Counters {
+        self.memory.counters(port)
+    }
+
+    /// Failures of the memory, to be set.
+    pub fn faults_mut(&mut self) -> &mut Faults {
+        self.memory.faults_mut()
+    }
+
+    /// Starts to keep the writes to the vector memory.
+    pub fn record_writes(&mut self) {
+        self.writes = Some(Vec::new());
+    }
+
+    /// The writes since the last call.
+    pub fn take_writes(&mut self) -> Vec<VectorWrite> {
+        self.writes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// One clock cycle.
+    fn step(&mut self) -> Result<(), TransportError> {
+        let step = self.memory.step(&mut self.model);
+        step.map_err(|error| TransportError::Lost { reason: format!("the machine broke a rule of AXI: {error}") })?;
+        if let Some(writes) = &mut self.writes
+            && self.model.get(self.tap.valid) == 1
+        {
+            writes.push(VectorWrite {
+                cycle: self.cycles,
+                address: self.model.get(self.tap.address),
+                mask: self.model.get(self.tap.mask),
+                data: self.model.words(self.tap.data),
+            });
+        }
+        self.model.tick();
+        self.cycles += 1;
+        Ok(())
+    }
+
+    /// Steps until `done`; an interface that never answers is lost.
+    fn step_until(&mut self, what: &str, mut done: impl FnMut(&mut Model) -> bool) -> Result<(), TransportError> {
+        for _ in 0..LITE_LIMIT {
+            self.model.eval();
+            let ready = done(&mut self.model);
+            self.step()?;
+            if ready {
+                return Ok(());
+            }
+        }
+        Err(TransportError::Lost { reason: format!("{what}: no answer in {LITE_LIMIT} cycles") })
+    }
+}
+
+impl Transport for SimDevice {
+    fn memory_base(&self) -> u64 {
+        MEMORY_BASE
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.memory.bytes().len() as u64
+    }
+
+    fn read32(&mut self, offset: u32) -> Result<u32, TransportError> {
+        check_offset(offset)?;
+        let Lite { araddr, arvalid, arready, rdata, rvalid, rready, .. } = self.lite;
+        self.model.set(araddr, offset.into());
+        self.model.set(arvalid, 1);
+        self.step_until("register address", |model| model.get(arready) == 1)?;
+        self.model.set(arvalid, 0);
+        self.model.set(rready, 1);
+        let mut word = 0;
+        self.step_until("register read", |model| {
+            word = model.get(rdata) as u32;
+            model.get(rvalid) == 1
+        })?;
+        self.model.set(rready, 0);
+        Ok(word)
+    }
+
+    fn write32(&mut self, offset: u32, value: u32) -> Result<(), TransportError> {
+        check_offset(offset)?;
+        let Lite { awaddr, awvalid, awready, wdata, wstrb, wvalid, wready, bvalid, bready, .. } = self.lite;
+        self.model.set(awaddr, offset.into());
+        self.model.set(wdata, value.into());
+        self.model.set(wstrb, 15);
+        self.model.set(awvalid, 1);
+        self.model.set(wvalid, 1);
+        let (mut address, mut data) = (false, false);
+        while !(address && data) {
+            let (mut took_address, mut took_data) = (false, false);
+            self.step_until("register write", |model| {
+                took_address = !address && model.get(awready) == 1;
+                took_data = !data && model.get(wready) == 1;
+                took_address || took_data
+            })?;
+            address |= took_address;
+            data |= took_data;
+            self.model.set(awvalid, u64::from(!address));
+            self.model.set(wvalid, u64::from(!data));
+        }
+        self.model.set(bready, 1);
+        self.step_until("register answer", |model| model.get(bvalid) == 1)?;
+        self.model.set(bready, 0);
+        Ok(())
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), TransportError> {
+        check_range(address, bytes.len(), self.memory_bytes())?;
+        let at = address as usize;
+        bytes.copy_from_slice(&self.memory.bytes()[at..at + bytes.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), TransportError> {
+        check_range(address, bytes.len(), self.memory_bytes())?;
+        let at = address as usize;
+        self.memory.bytes_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Event, TransportError> {
+        let start = Instant::now();
+        loop {
+            for _ in 0..CLOCK_CYCLES {
+                if self.model.get(self.irq) == 1 {
+                    return Ok(Event::Interrupt);
+                }
+                self.step()?;
+            }
+            if start.elapsed() >= timeout {
+                return Ok(Event::Timeout);
+            }
+        }
+    }
+}

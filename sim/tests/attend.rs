@@ -1,0 +1,116 @@
+//! Attention against its oracle: prompts, batches, single tokens; every group size; odd heads; slow memory.
+
+use hw::blocks::attend::Attend;
+use sim::SimError;
+use sim::bench::{BenchError, Cover};
+use sim::blocks::attend::{Kind, MUTATIONS, Test};
+use sim::rng::Rng;
+
+const KINDS: &[Kind] = &[
+    Kind::First,
+    Kind::Decode,
+    Kind::Prompt,
+    Kind::Prefill,
+    Kind::Batch,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+];
+
+fn shape(p: u32, v: u32, l: u32, d: u32, r: u32, u: u32) -> Attend {
+    Attend {
+        tokens: p,
+        vtokens: v,
+        lanes: l,
+        beat_bytes: d,
+        queries: r,
+        units: u,
+        max_context: 24,
+        max_head_dim: 20,
+        heads: 8,
+        query_words: u64::from(8 * 20u32.div_ceil(l)),
+        vm_words: 200,
+    }
+}
+
+fn must_pass(name: &str, rng: &mut Rng, attend: &Attend) -> Cover {
+    match (Test { attend, kinds: KINDS, bug: None }).check(rng) {
+        Ok(cover) => {
+            println!("{name}: {cover}");
+            cover
+        }
+        Err(error) => panic!("{name}: {attend:?}: {error}"),
+    }
+}
+
+#[test]
+fn small() {
+    let mut rng = Rng::announced("attend small", 41);
+    must_pass("small", &mut rng, &shape(2, 1, 2, 4, 2, 1));
+}
+
+#[test]
+fn odd() {
+    let mut rng = Rng::announced("attend odd", 42);
+    must_pass("odd", &mut rng, &Attend { max_context: 23, ..shape(5, 1, 1, 8, 3, 1) });
+}
+
+#[test]
+fn two_units() {
+    let mut rng = Rng::announced("attend two units", 43);
+    let cover = must_pass("two units", &mut rng, &shape(8, 2, 4, 16, 8, 2));
+    for counter in ["gap", "stall", "cmd_stall", "back_pressure", "masked", "many_blocks", "full_context"] {
+        assert_ne!(cover.get(counter), 0, "never covered: {counter}");
+    }
+}
+
+#[test]
+fn wide_words_and_one_query() {
+    let mut rng = Rng::announced("attend wide", 44);
+    must_pass("words wider than beats", &mut rng, &Attend { max_context: 9, ..shape(3, 3, 8, 4, 1, 1) });
+    must_pass(
+        "beats of four positions",
+        &mut rng,
+        &Attend { max_context: 13, max_head_dim: 9, ..shape(6, 3, 2, 32, 2, 3) },
+    );
+}
+
+#[test]
+fn random_shapes() {
+    let mut rng = Rng::announced("attend random", 45);
+    {
+        let v = rng.within(1, 3) as u32;
+        let p = v * rng.within(1, 3) as u32;
+        let (l, d) = (1 << rng.below(4), 4 << rng.below(3));
+        let random = shape(p, v, l, d, rng.within(1, 4) as u32, rng.within(1, 2) as u32);
+        let (max_context, max_head_dim) = (rng.within(1, 30), rng.within(1, 20) as u32);
+        must_pass("random", &mut rng, &Attend { max_context, max_head_dim, ..random });
+    }
+}
+
+#[test]
+fn decode_keeps_its_pace() {
+    let mut rng = Rng::announced("attend decode", 46);
+    let attend = Attend { max_context: 256, max_head_dim: 64, query_words: 256, ..shape(4, 2, 4, 16, 4, 2) };
+    let kinds = &[Kind::Decode, Kind::Decode, Kind::Decode];
+    match (Test { attend: &attend, kinds, bug: None }).check(&mut rng) {
+        Ok(cover) => println!("decode: {cover}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn bugs_are_noticed() {
+    let attend = shape(6, 2, 2, 8, 4, 1);
+    for bug in MUTATIONS {
+        let found = Test { attend: &attend, kinds: KINDS, bug: Some(bug) }.check(&mut Rng::new(7));
+        match found {
+            Err(SimError::Bench(error)) if !matches!(error, BenchError::NoMutation { .. }) => {
+                println!("{}: {error}", bug.0);
+            }
+            other => panic!("{}: not noticed: {other:?}", bug.0),
+        }
+    }
+}

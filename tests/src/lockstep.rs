@@ -1,0 +1,141 @@
+//! RTL against the reference device, command by command.
+//!
+//! Units run beside each other, so the RTL has no moment at which "command i is done". What is compared is the
+//! history of every place of the vector memory: the values that a place takes, one after the other, must be those
+//! that the commands of the program give it. The first other value names command, layer, place and cycle.
+
+use host::device::{LogitsArea, PassRunner, ReferenceRunner, driver::Driver};
+use sim::device::{SimDevice, VectorWrite};
+use spec::device::{Done, Pass};
+use spec::program::DeviceShape;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// A value that the program gives a place.
+#[derive(Clone, Debug)]
+struct Step {
+    value: u32,
+    index: usize,
+    what: String,
+}
+
+/// The values of places (column, slot) in order.
+type History = HashMap<(usize, usize), Vec<Step>>;
+
+/// The history of a pass on the reference device.
+fn history(runner: &mut ReferenceRunner, pass: &Pass, area: LogitsArea) -> Result<History, String> {
+    let shape = runner.shape().clone();
+    let seen = Arc::new(Mutex::new((History::new(), HashMap::<(usize, usize), u32>::new())));
+    let (mut now, slots) = (HashMap::new(), pass.slots.len());
+    read_all(runner.device(), &shape, slots, &mut now);
+    seen.lock().map_err(|e| e.to_string())?.1 = now;
+    let shared = seen.clone();
+    runner.set_tap(Some(Box::new(move |done: &Done<'_>| {
+        let Ok(mut guard) = shared.lock() else { return };
+        let (history, last) = &mut *guard;
+        let mut now = HashMap::new();
+        read_all(done.device, done.device.shape(), slots, &mut now);
+        for (place, value) in now {
+            if last.insert(place, value) != Some(value) {
+                let what = format!("{} of label {}", done.descriptor.op().map_or("?", |op| op.name()), done.descriptor.label());
+                history.entry(place).or_default().push(Step { value, index: done.index, what });
+            }
+        }
+    })));
+    let result = runner.run(pass, area);
+    runner.set_tap(None);
+    result.map_err(|e| e.to_string())?;
+    let guard = seen.lock().map_err(|e| e.to_string())?;
+    Ok(guard.0.clone())
+}
+
+fn read_all(device: &spec::device::Device, shape: &DeviceShape, slots: usize, into: &mut HashMap<(usize, usize), u32>) {
+    for slot in 0..slots {
+        let columns = device.vectors().get(slot, 0, shape.vm_words * shape.lanes()).unwrap_or_default();
+        into.extend(columns.iter().enumerate().map(|(column, value)| ((column, slot), value.to_bits())));
+    }
+}
+
+/// Compares the RTL's writes with a history.
+fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots: usize) -> Result<(), String> {
+    let (lanes, vtokens, groups) = (shape.lanes(), shape.vtokens, shape.groups());
+    let mut at: HashMap<(usize, usize), usize> = HashMap::new();
+    for write in writes {
+        let (word, group) = (write.address as usize / groups, write.address as usize % groups);
+        for v in (0..vtokens).filter(|v| write.mask >> v & 1 == 1) {
+            let slot = group * vtokens + v;
+            for lane in (0..lanes).filter(|_| slot < slots) {
+                let place = (word * lanes + lane, slot);
+                let value = write.data[v * lanes + lane];
+                let steps = history.get(&place).map_or(&[][..], Vec::as_slice);
+                let next = at.entry(place).or_default();
+                let same = |i: usize| steps.get(i).is_some_and(|s| s.value == value);
+                // a value written again is no step
+                if *next > 0 && same(*next - 1) {
+                    continue;
+                }
+                if same(*next) {
+                    *next += 1;
+                    continue;
+                }
+                if *next == 0 && value == 0 {
+                    continue; // the reference starts with zeros
+                }
+                let expected = steps.get(*next).map_or("nothing more".to_string(), |s| {
+                    format!("{:#010x} = {} from descriptor {} ({})", s.value, f32::from_bits(s.value), s.index, s.what)
+                });
+                return Err(format!(
+                    "cycle {}: column {} of slot {slot} becomes {value:#010x} = {}, expected {expected}",
+                    write.cycle,
+                    place.0,
+                    f32::from_bits(value)
+                ));
+            }
+        }
+    }
+    let mut missing: Vec<_> = history.iter().filter(|(place, steps)| at.get(place).copied().unwrap_or(0) < steps.len()).collect();
+    missing.sort_by_key(|(place, steps)| (steps[at.get(place).copied().unwrap_or(0)].index, **place));
+    match missing.first() {
+        None => Ok(()),
+        Some((place, steps)) => {
+            let step = &steps[at.get(place).copied().unwrap_or(0)];
+            Err(format!(
+                "{} places were not written in the end, first column {} of slot {} by descriptor {} ({})",
+                missing.len(),
+                place.0,
+                place.1,
+                step.index,
+                step.what
+            ))
+        }
+    }
+}
+
+/// Runs a pass on both and reports the first difference.
+pub fn run(
+    reference: &mut ReferenceRunner,
+    rtl: &mut Driver<SimDevice>,
+    pass: &Pass,
+    area: LogitsArea,
+) -> Result<(), String> {
+    let shape = rtl.shape().clone();
+    let history = history(reference, pass, area)?;
+    rtl.transport_mut().record_writes();
+    let result = rtl.run(pass, area);
+    let writes = rtl.transport_mut().take_writes();
+    let compared = compare(&history, &writes, &shape, pass.slots.len());
+    compared.map_err(|difference| match &result {
+        Ok(_) => difference,
+        Err(error) => format!("{error}; {difference}"),
+    })?;
+    result.map_err(|e| e.to_string())?;
+    let size = reference.memory_bytes().min(rtl.memory_bytes()) as usize;
+    let wanted = reference.read(0, size).map_err(|e| e.to_string())?;
+    let found = rtl.read(0, size).map_err(|e| e.to_string())?;
+    // logits are not part of the reference's memory
+    let logits = (area.line * 64) as usize..((area.line + shape.tokens as u64 * area.stride) * 64) as usize;
+    match (0..size).find(|i| wanted[*i] != found[*i] && !logits.contains(i)) {
+        None => Ok(()),
+        Some(i) => Err(format!("memory byte {i:#x} is {:#04x}, expected {:#04x}", found[i], wanted[i])),
+    }
+}

@@ -1,0 +1,91 @@
+//! The RTL in Verilator gives the bits of the reference device, command by command.
+
+use host::compile::{Options, compile};
+use host::device::driver::Driver;
+use host::device::simulated::expected;
+use host::device::{LogitsArea, PassRunner, ReferenceRunner};
+use hw::preset::{self, Machine};
+use sim::axi::Timing;
+use sim::compile::Speed;
+use sim::device::{SimDevice, SimOptions};
+use spec::device::{Pass, Slot};
+use spec::model::random::{self, RandomSpec, WeightKind};
+use spec::model::{ActQuant, Activation, ModelConfig, RopeScaling};
+use spec::program::LINE;
+use std::time::Duration;
+use tests::lockstep;
+
+const PLAIN: RandomSpec =
+    RandomSpec { seed: 1, kind: WeightKind::Tensor, sub_norms: true, tied: true, input_norms: false, coded_tables: true };
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        name: "random".into(),
+        vocab: 50,
+        hidden: 48,
+        ffn: 72,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        max_context: 40,
+        rms_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        activation: Activation::Relu2,
+        act_quant: ActQuant::Int8PerToken,
+        bos: None,
+        eos: vec![],
+    }
+}
+
+/// Runs passes of a model on a machine in lock-step.
+fn check(machine: &Machine, config: &ModelConfig, spec: RandomSpec, timing: Timing, seed: u64) -> Result<(), String> {
+    let weights = random::model(config, spec);
+    let image = compile(&weights, &machine.shape(), Options::default()).map_err(|e| e.to_string())?;
+    let memory_bytes = image.memory_bytes(2).next_multiple_of(4096);
+    let mut reference = ReferenceRunner::new(machine.shape(), memory_bytes).map_err(|e| e.to_string())?;
+    let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick };
+    let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
+    let name = machine.name.clone();
+    let mut rtl = Driver::new(device, expected(machine), name, Duration::from_secs(60)).map_err(|e| e.to_string())?;
+    for section in &image.sections {
+        reference.upload(section.line * LINE, &section.bytes).map_err(|e| e.to_string())?;
+        rtl.upload(section.line * LINE, &section.bytes).map_err(|e| e.to_string())?;
+    }
+    let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: config.vocab };
+    let p = machine.engine.tokens as usize;
+    let slot = |token: u32, position: u32, sequence: usize, run: usize| Slot {
+        valid: true,
+        token,
+        position,
+        cache: image.sequence_line(sequence) as u32,
+        run: run as u8,
+    };
+    // a prefill of two passes, a decode step, then a step of two sequences
+    let prefill = |first: usize, n: usize, sequence| {
+        (0..n).map(|i| slot((7 * (first + i) + 3) as u32 % 50, (first + i) as u32, sequence, if i == 0 { n } else { 0 }))
+    };
+    let passes: Vec<(Vec<Slot>, u64)> = vec![
+        (prefill(0, p, 0).collect(), 0),
+        (prefill(p, p - 1, 0).collect(), 1 << (p - 2)),
+        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 1),
+        (vec![slot(5, 0, 1, 1)], 0),
+        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 3),
+    ];
+    for (index, (slots, want_logits)) in passes.into_iter().enumerate() {
+        let program = if want_logits == 0 { &image.body } else { &image.full };
+        let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
+        let pass = Pass { program_line, program_words, slots, want_logits };
+        let before = rtl.transport().cycles();
+        lockstep::run(&mut reference, &mut rtl, &pass, area).map_err(|e| format!("pass {index}: {e}"))?;
+        println!("{}: pass {index}: {} cycles", machine.name, rtl.transport().cycles() - before);
+    }
+    Ok(())
+}
+
+#[test]
+fn sim_tiny_runs_a_small_model() {
+    let machine = preset::load("sim-tiny").unwrap();
+    check(&machine, &config(), PLAIN, Timing::ideal(), 1).unwrap();
+}

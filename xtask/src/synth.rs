@@ -1,0 +1,180 @@
+//! `cargo xtask synth`: area of a preset by Yosys, per module, against the board's capacity.
+//!
+//! Counts of open synthesis, no place and route: an estimate, and a guard against growth.
+
+use crate::run::{output, root, run, target};
+use crate::tools;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use hw::preset::{self, Board};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+#[derive(Args)]
+pub struct SynthArgs {
+    /// Built-in preset or a path ending in .toml
+    #[arg(long, default_value = "kv260")]
+    preset: String,
+    /// Module to synthesise instead of the whole machine
+    #[arg(long)]
+    top: Option<String>,
+    /// Write the totals to this JSON file
+    #[arg(long)]
+    json: Option<String>,
+    /// Fail if a resource exceeds the one in this JSON file by more than 2 %
+    #[arg(long)]
+    budget: Option<String>,
+}
+
+/// What is counted, in the order of the columns.
+const RESOURCES: [&str; 7] = ["LUT", "LUTRAM", "SRL", "FF", "DSP48E2", "RAMB36", "URAM288"];
+
+/// Amounts in the order of [`RESOURCES`], in units of a half: a RAMB18E2 is half a RAMB36.
+type Amounts = [u64; RESOURCES.len()];
+
+/// What a cell of `synth_xilinx` costs: the resource's place in [`RESOURCES`] and twice the amount.
+fn cost(cell: &str) -> Option<(usize, u64)> {
+    let at = |name: &str, twice: u64| RESOURCES.iter().position(|r| *r == name).map(|at| (at, twice));
+    match cell {
+        "RAM32M16" | "RAM64M8" => at("LUTRAM", 16),
+        "RAM32M" | "RAM64M" | "RAM128X1D" => at("LUTRAM", 8),
+        "RAM32X1D" | "RAM64X1D" => at("LUTRAM", 4),
+        "SRL16E" | "SRLC32E" | "SRLC16E" => at("SRL", 2),
+        "DSP48E2" => at("DSP48E2", 2),
+        "RAMB36E2" => at("RAMB36", 2),
+        "RAMB18E2" => at("RAMB36", 1),
+        "URAM288" => at("URAM288", 2),
+        "INV" => at("LUT", 2),
+        _ if cell.strip_prefix("LUT").is_some_and(|n| n.parse::<u32>().is_ok()) => at("LUT", 2),
+        _ if cell.starts_with("FD") || cell.starts_with("LD") => at("FF", 2),
+        _ => None,
+    }
+}
+
+/// One module of the report of `stat`.
+#[derive(Default)]
+struct Area {
+    own: Amounts,
+    children: BTreeMap<String, u64>,
+}
+
+fn parse(text: &str) -> BTreeMap<String, Area> {
+    let mut modules: BTreeMap<String, Area> = BTreeMap::new();
+    let mut names: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("=== ").and_then(|l| l.strip_suffix(" ===")) {
+            names.push(name.to_string());
+            continue;
+        }
+        let Some(name) = names.last().filter(|n| *n != "design hierarchy") else { continue };
+        let area = modules.entry(name.clone()).or_default();
+        let mut words = line.split_whitespace();
+        let (Some(cell), Some(count), None) = (words.next(), words.next(), words.next()) else { continue };
+        let Ok(count) = count.parse::<u64>() else { continue };
+        match cost(cell) {
+            Some((at, twice)) => area.own[at] += twice * count,
+            None => *area.children.entry(cell.to_string()).or_default() += count,
+        }
+    }
+    let known: Vec<String> = modules.keys().cloned().collect();
+    for area in modules.values_mut() {
+        area.children.retain(|cell, _| known.contains(cell));
+    }
+    modules
+}
+
+/// Everything below and in `name`, and how often each module occurs.
+fn total(modules: &BTreeMap<String, Area>, name: &str, copies: u64, seen: &mut BTreeMap<String, u64>) -> Amounts {
+    *seen.entry(name.to_string()).or_default() += copies;
+    let Some(area) = modules.get(name) else { return Amounts::default() };
+    let mut sum = area.own;
+    for (child, count) in &area.children {
+        let below = total(modules, child, copies * count, seen);
+        sum.iter_mut().zip(below).for_each(|(sum, n)| *sum += n * count);
+    }
+    sum
+}
+
+fn capacity(board: &Board) -> [u64; RESOURCES.len()] {
+    let luts = u64::from(board.luts);
+    [luts, luts, luts, board.ffs.into(), board.dsps.into(), board.brams.into(), board.urams.into()]
+}
+
+fn show(twice: u64) -> String {
+    if twice.is_multiple_of(2) { (twice / 2).to_string() } else { format!("{}.5", twice / 2) }
+}
+
+/// The report as Markdown.
+fn report(modules: &BTreeMap<String, Area>, seen: &BTreeMap<String, u64>, sum: &Amounts, board: &Board) -> String {
+    let mut text = format!("| module | copies | {} |\n|---|--:|{}\n", RESOURCES.join(" | "), "--:|".repeat(7));
+    for (name, copies) in seen {
+        let cells = modules.get(name).map(|m| m.own.map(show).join(" | ")).unwrap_or_default();
+        let _ = writeln!(text, "| `{name}` | {copies} | {cells} |");
+    }
+    let _ = writeln!(text, "| **total** | | {} |", sum.map(show).join(" | "));
+    let luts = sum[0] + sum[1] + sum[2];
+    let all = capacity(board);
+    if board.luts != u32::MAX {
+        let share = |used: u64, of: u64| format!("{:.1} %", used as f64 / 2.0 / of as f64 * 100.0);
+        let shares: Vec<String> = sum.iter().zip(all).map(|(used, of)| share(*used, of)).collect();
+        let _ = writeln!(text, "| of {} ({}) | | {} |", board.name, board.part, shares.join(" | "));
+        let _ = writeln!(text, "\nLUTs of all kinds: {}, {} of {}", show(luts), share(luts, all[0]), all[0]);
+    }
+    text
+}
+
+/// Synthesises a preset and prints what it takes.
+pub fn synth(args: &SynthArgs) -> Result<()> {
+    let machine = preset::load(&args.preset)?;
+    let dir = target().join("synth").join(&machine.name);
+    std::fs::create_dir_all(&dir)?;
+    let path = dir.to_str().context("the target folder's path is not UTF-8")?;
+    run("cargo", &["run", "--quiet", "-p", "hw", "--", "--preset", &args.preset, "--out", path])?;
+    let top = args.top.as_deref().unwrap_or("tercet_top");
+    let script = format!(
+        "read_verilog {path}/rtl/*.v; synth_xilinx -family xcup -top {top} -uram -noiopad -noclkbuf; tee -o {path}/stat.txt stat"
+    );
+    let tool = tools::yosys()?;
+    run(tool, &["-q", "-l", &format!("{path}/yosys.log"), "-p", &script])?;
+    let modules = parse(&std::fs::read_to_string(dir.join("stat.txt"))?);
+    let mut seen = BTreeMap::new();
+    let sum = total(&modules, top, 1, &mut seen);
+    let text = report(&modules, &seen, &sum, machine.board);
+    print!("\n{top} of preset {}, estimated by {}\n\n{text}", machine.name, output(tool, &["-V"])?.trim());
+    let amounts: Value = RESOURCES.iter().zip(sum).map(|(r, n)| (r.to_string(), json!(n as f64 / 2.0))).collect();
+    if let Some(file) = &args.json {
+        std::fs::write(root().join(file), format!("{amounts:#}\n"))?;
+    }
+    if let Some(file) = &args.budget {
+        check(&amounts, &root().join(file))?;
+    }
+    fits(&sum, machine.board)
+}
+
+/// Fails if the machine is larger than the board.
+fn fits(sum: &Amounts, board: &Board) -> Result<()> {
+    let all = capacity(board);
+    ensure!((sum[0] + sum[1] + sum[2]) / 2 <= all[0], "the machine does not fit {}: too many LUTs", board.name);
+    for ((name, used), of) in RESOURCES.iter().zip(sum).zip(all) {
+        ensure!(used / 2 <= of, "the machine does not fit {}: {} {name} of {of}", board.name, show(*used));
+    }
+    Ok(())
+}
+
+/// Fails if a resource has grown past a committed budget.
+fn check(amounts: &Value, file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    let budget: Value = serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?;
+    for name in RESOURCES {
+        let (now, allowed) = (amounts[name].as_f64().unwrap_or(0.0), budget[name].as_f64().unwrap_or(0.0));
+        ensure!(
+            now <= allowed * 1.02,
+            "{name} grew to {now}, the budget in {} is {allowed}: shrink the change or renew the budget with --json",
+            file.display()
+        );
+    }
+    println!("within the budget of {}", file.display());
+    Ok(())
+}
