@@ -82,7 +82,6 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
     ]
     .into_iter()
     .flatten()
-    [MUTATIONS, crate::blocks::fp::MUTATIONS, crate::blocks::quantize::MUTATIONS].into_iter().flatten()
 }
 
 const MUTATIONS: &[Mutation] = &[

@@ -58,6 +58,8 @@ struct World<'a> {
     /// Answers on their way: when, and what.
     answers: VecDeque<(u64, Vec<u32>)>,
     seen: usize,
+    /// Cycles that the last command may take alone, if nothing stalls.
+    most_cycles: u64,
 }
 
 /// Column words of the vector memory in the bench.
@@ -85,6 +87,7 @@ impl<'a> World<'a> {
             logs: VecDeque::new(),
             answers: VecDeque::new(),
             seen: 0,
+            most_cycles: 0,
         }
     }
 
@@ -163,6 +166,10 @@ impl<'a> World<'a> {
                 vec![groups],
             ],
         );
+        let beats = u64::from(words * groups) * runs;
+        let every = if accumulate && (bias || mode == RESIDUAL) || rope { 2 } else { 1 };
+        let rows = u64::from(words) * (u64::from(row_scale) + u64::from(bias));
+        self.most_cycles = (every * beats).max(rows) + u64::from(b.latency()) + 30;
         let mut y = vec![vec![vec![0f32; q as usize]; b.tokens as usize]; words as usize];
         for w in 0..words {
             let sums: Vec<i64> = (0..q * b.tokens).map(|_| sum(rng, b.acc)).collect();
@@ -337,6 +344,13 @@ pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -
             }
             world.finish(&mut rig, rng, stalls)?;
         }
+        for mode in MODES.into_iter().filter(|_| !gaps && !stalls) {
+            let from = rig.cycle;
+            world.command(&mut rig, rng, mode, SOURCE, &mut cover);
+            world.finish(&mut rig, rng, stalls)?;
+            let over = (rig.cycle - from).saturating_sub(world.most_cycles);
+            rig.compare("cycles over the promised", mode as usize, &over, &0)?;
+        }
         // a reset in the middle leaves nothing behind
         for _ in 0..2 {
             let mode = rng.pick(&MODES);
@@ -358,6 +372,11 @@ pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -
 
 /// Planted bugs that the bench must catch: name, text, text with the bug.
 pub const BUGS: &[(&str, Bug)] = &[
-    ("epilogue: a zero of no summand is positive", ("32'h80000000", "32'h00000000")),
+    ("epilogue: the second sum adds the summand again", ("accumulate_q & ~again", "accumulate_q")),
     ("epilogue: two sums in any cycle", ("(~two_q | parity_q)", "(~two_q | 1'b1)")),
+    ("epilogue: a head's rotation does not start again", ("start | (head_word_q", "start | 1'b0 & (head_word_q")),
+    ("epilogue: a command starts too early", ("~(active_q | lanes_busy | fetching)", "~(active_q | fetching)")),
 ];
+
+/// A planted bug that the sweep of the sigmoid must catch.
+pub const SIGMOID_BUG: Bug = ("shifted_q[3] & (lost_q", "shifted_q[3] & (1'b1 | lost_q");

@@ -33,6 +33,14 @@ fn logit(rng: &mut Rng) -> f32 {
     }
 }
 
+/// A logit that is not above the ceiling, or NaN.
+fn below(rng: &mut Rng, ceiling: f32) -> f32 {
+    match logit(rng) {
+        x if x > ceiling => ceiling,
+        x => x,
+    }
+}
+
 /// The host's greedy choice: NaN and minus infinity never, infinity as the largest number, -0 as 0; the lower
 /// row of equals.
 pub fn greedy(logits: &[(u32, f32)]) -> (u32, f32) {
@@ -47,7 +55,7 @@ pub fn greedy(logits: &[(u32, f32)]) -> (u32, f32) {
 }
 
 /// Beats of a pass: tiles of words of groups, with rows cut off at the end.
-fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, calm: bool, cover: &mut Cover) {
+fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, ceiling: f32, cover: &mut Cover) {
     let (l, v) = (head.lanes, head.vtokens);
     let groups = rng.within(1, head.groups().into()) as u32;
     let tiles = rng.within(1, 3);
@@ -58,9 +66,7 @@ fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, calm: boo
         for word in 0..words {
             for g in 0..groups {
                 let mask = (0..l).fold(0, |mask, lane| mask | u32::from(word * l + lane < cols) << lane);
-                let data: Vec<f32> =
-                    (0..l * v).map(|_| if calm { logit(&mut rng.clone()).min(-1.0) } else { logit(rng) }).collect();
-                rng.bits();
+                let data: Vec<f32> = (0..l * v).map(|_| below(rng, ceiling)).collect();
                 for (at, &x) in data.iter().enumerate() {
                     let (slot, lane) = (g * v + at as u32 / l, at as u32 % l);
                     if mask >> lane & 1 == 1 {
@@ -101,8 +107,9 @@ fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Resul
     rig.step()?;
     rig.set("start_i", &[0])?;
     rig.set("logits_line_i", &[!line])?; // read with the start; the stride is read until all lines are known
-    let calm = rng.one_in(4);
-    send(head, rig, rng, &mut pass, calm, cover);
+    // lower ceilings let zeros of both signs, negative logits or nothing at all be the best
+    let ceiling = rng.pick(&[f32::INFINITY, 3.0, -0.0, -0.0, -1.0, f32::NEG_INFINITY]);
+    send(head, rig, rng, &mut pass, ceiling, cover);
     let bytes = u64::from(head.port / 8);
     let mut memory: BTreeMap<u64, u8> = BTreeMap::new();
     let mut cmds: Vec<(u64, u32)> = Vec::new();
@@ -148,6 +155,8 @@ fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Resul
         let all = &pass.logits[slot];
         cover.count("tie", all.iter().filter(|(_, x)| *x == logit).count() > 1);
         cover.count("negative", !all.is_empty() && logit < 0.0 && logit.is_finite());
+        let zero = |sign: bool| all.iter().any(|(_, x)| *x == 0.0 && x.is_sign_negative() == sign);
+        cover.count("both_zeros", logit == 0.0 && zero(true) && zero(false));
         cover.count("infinite", all.iter().any(|(_, x)| *x == f32::INFINITY));
         cover.count("nothing", logit == f32::NEG_INFINITY);
         rig.compare("best row and logit of slot", slot, &(tokens[slot], logits[slot]), &(token, logit.to_bits()))?;
@@ -170,7 +179,7 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
         // a reset in the middle leaves nothing behind
         let mut lost = Pass { want: 0, line: 0, stride: 0, logits: vec![Vec::new(); head.tokens as usize] };
         rig.set("want_i", &[u32::MAX >> (32 - head.tokens)])?;
-        send(head, &mut rig, rng, &mut lost, false, &mut cover);
+        send(head, &mut rig, rng, &mut lost, f32::INFINITY, &mut cover);
         for _ in 0..rng.within(1, 12) {
             rig.step()?;
         }
@@ -181,4 +190,9 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
 }
 
 /// Planted bugs that the bench must catch.
-pub const BUGS: &[(&str, Bug)] = &[("head: a later row wins a tie", ("best0_wins = ", "best0_wins = last_tie | "))];
+pub const BUGS: &[(&str, Bug)] = &[
+    ("head: a later beat wins a tie", ("(s2v0n0_key_q > best0_key_q)", "(s2v0n0_key_q >= best0_key_q)")),
+    ("head: a later lane wins a tie", ("key0_1_q > key0_0_q", "key0_1_q >= key0_0_q")),
+    ("head: -0 is less than 0", ("(data_q[31] & (|data_q[30:0]))", "data_q[31]")),
+    ("head: rows beyond the tile count", ("{32{mask_q[3]}}", "{32{1'b1}}")),
+];

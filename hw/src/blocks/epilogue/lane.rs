@@ -1,7 +1,7 @@
 //! One lane of the epilogue.
 
 use super::sigmoid::Sigmoid;
-use crate::blocks::fp::{self, Add, FromInt, Mul};
+use crate::blocks::fp::{Add, FromInt, Mul};
 use crate::blocks::pipe::delay_n;
 use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, RamStyle, lit, sint, uint};
 use crate::width::index_width;
@@ -136,5 +136,5 @@ impl Lane {
 
 /// What adds nothing to any number.
 pub(super) fn nothing() -> Expr {
-    fp::neg(&lit(0, 32))
+    lit((-0f32).to_bits().into(), 32)
 }
