@@ -138,6 +138,8 @@ impl<'a> Emitter<'a> {
         if layout.sherry && layout.group_cols != layout.cols {
             multiple("columns of a group of Sherry weights", layout.group_cols, 4, "regroup the scales")?;
         }
+        let advice = "choose a preset with more segments, or larger groups of scales";
+        at_most("segments of a layer", layout.segments().len(), self.shape.segments, advice)?;
         let words = input.cols.div_ceil(self.shape.lanes());
         let written = wait::GATHER | wait::QUANT | wait::EPILOGUE | wait::ATTEND;
         let mut src = input.src;

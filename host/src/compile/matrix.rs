@@ -234,8 +234,8 @@ mod tests {
     fn tiles_are_even_and_whole() {
         assert_eq!(tiles(10, 1, 4), [0..4, 4..8, 8..10]);
         assert_eq!(tiles(12, 2, 5), [0..4, 4..8, 8..12]);
-        assert_eq!(tiles(6, 6, 6), [0..6]);
-        assert_eq!(tiles(17, 1, 100), [0..17]);
+        assert_eq!(tiles(6, 6, 6), vec![0..6; 1]);
+        assert_eq!(tiles(17, 1, 100), vec![0..17; 1]);
     }
 
     #[test]

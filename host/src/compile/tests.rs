@@ -213,6 +213,7 @@ fn what_does_not_fit_is_named() {
         (DeviceShape { query_words: 8, ..tiny.clone() }, none, "words of queries: 32"),
         (DeviceShape { tile_rows: 8, ..tiny.clone() }, none, "rows of a rotated head: 16"),
         (DeviceShape { rows: 32, tile_rows: 64, ..tiny.clone() }, none, "head_dim: 16, expected a multiple of 32"),
+        (DeviceShape { segments: 3, ..tiny.clone() }, none, "segments of a layer: 4"),
         (DeviceShape { ports: 3, ..tiny.clone() }, none, "machine shape: ports = 3"),
         (tiny.clone(), Options { context: Some(41) }, "context: 41, this machine takes at most 40"),
         (tiny.clone(), Options { context: Some(0) }, "context: 0"),

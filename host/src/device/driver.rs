@@ -72,7 +72,11 @@ impl<T: Transport + Send> Driver<T> {
         let caps = Capabilities::read(|at| transport.read32(at))?;
         if caps.slots as usize != expected.shape.tokens || caps.ports as usize != expected.shape.ports {
             let found = format!("{} slots, {} ports", caps.slots, caps.ports);
-            return refuse("the machine", found, format!("{} slots, {} ports", expected.shape.tokens, expected.shape.ports));
+            return refuse(
+                "the machine",
+                found,
+                format!("{} slots, {} ports", expected.shape.tokens, expected.shape.ports),
+            );
         }
         let mut driver = Driver { transport, expected, name, deadline, pass: 0 };
         driver.reset()?;
@@ -120,7 +124,8 @@ impl<T: Transport + Send> Driver<T> {
         for index in 0..self.expected.shape.tokens {
             let given = pass.slots.get(index).copied().unwrap_or_default();
             let wanted = pass.want_logits >> index & 1 == 1;
-            let flags = if given.valid { VALID | if wanted { LOGITS } else { 0 } | u32::from(given.run) << RUN } else { 0 };
+            let flags =
+                if given.valid { VALID | if wanted { LOGITS } else { 0 } | u32::from(given.run) << RUN } else { 0 };
             if given.valid {
                 self.transport.write32(slot("SLOT_TOKEN", index), given.token)?;
                 self.transport.write32(slot("SLOT_POSITION", index), given.position)?;

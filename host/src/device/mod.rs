@@ -1,7 +1,7 @@
 //! The accelerator behind [`crate::engine::Engine`].
 //!
-//! * [`engine`]: sequences, slots and passes; the same for every kind of device.
-//! * [`reference`]: the device of `spec`, plain and slow.
+//! * [`mod@engine`]: sequences, slots and passes; the same for every kind of device.
+//! * [`mod@reference`]: the device of `spec`, plain and slow.
 //! * [`driver`]: a machine behind a transport.
 //! * `simulated`: the RTL in Verilator (feature `sim`).
 //!

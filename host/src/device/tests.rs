@@ -73,6 +73,7 @@ pub(crate) fn machines() -> [DeviceShape; 3] {
         queries: 4,
         units: 1,
         max_cols: 1024,
+        segments: 86,
         tile_rows: 64,
         vm_words: 512,
         query_words: 128,

@@ -119,7 +119,8 @@ impl Vmem {
             answer.push(out_q);
         }
         if self.tap {
-            for (name, value) in [("valid", &wr_valid_q), ("addr", &wr_addr_q), ("mask", &wr_mask_q), ("data", &wr_data_q)]
+            for (name, value) in
+                [("valid", &wr_valid_q), ("addr", &wr_addr_q), ("mask", &wr_mask_q), ("data", &wr_data_q)]
             {
                 let out = m.output(&format!("tap_{name}_o"), value.ty());
                 m.drive(&out, value);

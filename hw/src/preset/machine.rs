@@ -2,7 +2,7 @@
 
 use super::keys::{self, KEYS, Value};
 use super::{Board, PresetError, Violation};
-use crate::blocks::{tlmm::Tlmm, unpack5::Unpack5};
+use crate::blocks::{matrix::Matrix, tlmm::Tlmm, unpack5::Unpack5};
 use crate::ir::RamStyle;
 use sha2::{Digest, Sha256};
 use spec::program::DeviceShape;
@@ -115,6 +115,7 @@ impl Machine {
             queries: self.queries as usize,
             units: self.units as usize,
             max_cols: e.cols as usize,
+            segments: Matrix::new(*e, self.vector_tokens, self.lanes()).segments as usize,
             tile_rows: e.tile_rows as usize,
             vm_words: self.vector_words() as usize,
             query_words: self.query_words() as usize,

@@ -179,13 +179,7 @@ fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
 }
 
 impl Units {
-    fn place(
-        machine: &Machine,
-        design: &mut Design,
-        m: &mut Module,
-        rst: &Expr,
-        tap: bool,
-    ) -> Result<Units, IrError> {
+    fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, tap: bool) -> Result<Units, IrError> {
         let (e, bits, lanes, vtokens) = (&machine.engine, machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let reads = place(machine, design, m, rst)?;
@@ -207,7 +201,8 @@ impl Units {
         let vmem = Placed::new(m, "vmem", &*vm.build(design)?, rst);
         let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::new(m, "gather", &of, rst);
-        let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }.build(design)?;
+        let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }
+            .build(design)?;
         let quantize = Placed::new(m, "quantize", &of, rst);
         let of = Matrix::new(*e, vtokens, lanes).build(design)?;
         let matrix = Placed::new(m, "matrix", &of, rst);
@@ -217,7 +212,8 @@ impl Units {
         let epilogue = Placed::new(m, "epilogue", &of, rst);
         let of = HeadOut { tokens, lanes, vtokens, port: bits }.build(design)?;
         let head = Placed::new(m, "head", &of, rst);
-        let of = KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
+        let of =
+            KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
         let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
         let of = Attend {
             tokens,
@@ -357,7 +353,8 @@ impl Units {
         let taken = self.attend.out("ev_k_row_o");
         regs.set(m, "ev_attend_beats_i", &taken);
         regs.set(m, "ev_port_beats_i", reads);
-        let vm = vmem::WRITERS.iter().fold(lit(0, 1), |any, writer| any | self.vmem.input(&format!("{writer}_valid_i")));
+        let vm =
+            vmem::WRITERS.iter().fold(lit(0, 1), |any, writer| any | self.vmem.input(&format!("{writer}_valid_i")));
         let progress = reads.any() | write | self.matrix.out("ev_beat_o") | vm;
         self.sequencer.set(m, "progress_i", &progress);
         let masked = self.attend.out("ev_masked_o");

@@ -99,8 +99,12 @@ impl Device {
             }));
             packed.resize(first + tables, [0; 4]);
         }
+        let (segs, limit) = (packed.len() / tables, self.shape.segments);
+        if segs > limit {
+            return Err(FaultKind::Range { what: "segment", at: segs - 1, limit });
+        }
         self.acts.sherry = sherry;
-        self.acts.segs = packed.len() / tables;
+        self.acts.segs = segs;
         self.acts.codes[slot] = packed;
         self.acts.scales[slot] = scale;
         Ok(())

@@ -12,6 +12,7 @@ fn shape() -> DeviceShape {
         queries: 2,
         units: 1,
         max_cols: 64,
+        segments: 16,
         tile_rows: 16,
         vm_words: 32,
         query_words: 8,

@@ -25,6 +25,8 @@ pub struct DeviceShape {
     pub units: usize,
     /// Most columns of an activation vector.
     pub max_cols: usize,
+    /// Most segments of an activation vector; groups of columns end segments early.
+    pub segments: usize,
     /// Most rows of a tile; a multiple of Q.
     pub tile_rows: usize,
     /// Column words of the vector memory.
@@ -139,6 +141,7 @@ impl DeviceShape {
             ("queries", self.queries, 1 << 12),
             ("units", self.units, 1 << 6),
             ("max_cols", self.max_cols, 1 << 17),
+            ("segments", self.segments, (1 << 16) - 1),
             ("tile_rows", self.tile_rows, 1 << 17),
             ("vm_words", self.vm_words, 1 << 16),
             ("query_words", self.query_words, 1 << 16),
@@ -167,6 +170,7 @@ impl DeviceShape {
             ("queries", self.queries),
             ("units", self.units),
             ("max_cols", self.max_cols),
+            ("segments", self.segments),
             ("tile_rows", self.tile_rows),
             ("vm_words", self.vm_words),
             ("query_words", self.query_words),
@@ -197,6 +201,7 @@ mod tests {
             queries: 8,
             units: 2,
             max_cols: 8192,
+            segments: 128,
             tile_rows: 4096,
             vm_words: 4096,
             query_words: 1024,

@@ -20,15 +20,7 @@ impl Epilogue {
         m.comment("Rotary memory: a lane of slot and element each, addressed by group and element.");
         let (l, v) = (self.lanes, self.vtokens);
         let (slots, words) = (index_width(self.tokens.into()), index_width(self.rope_words().into()));
-        let rope = m.sink(
-            "rope",
-            &[
-                ("slot", uint(slots)),
-                ("index", uint(16)),
-                ("cos", uint(32)),
-                ("sin", uint(32)),
-            ],
-        );
+        let rope = m.sink("rope", &[("slot", uint(slots)), ("index", uint(16)), ("cos", uint(32)), ("sin", uint(32))]);
         m.drive(&rope.ready, &lit(1, 1));
         let groups = index_width(self.groups().into());
         let lane_bits = l.ilog2();
