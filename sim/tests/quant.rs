@@ -9,7 +9,7 @@ use sim::blocks::vmem;
 use sim::rng::Rng;
 
 fn vmems(rng: &mut Rng) -> [Vmem; 4] {
-    let shape = |lanes, vtokens, groups, words, style| Vmem { lanes, vtokens, groups, words, style };
+    let shape = |lanes, vtokens, groups, words, style| Vmem { lanes, vtokens, groups, words, style, tap: false };
     [
         shape(1, 1, 1, 1, RamStyle::Block),
         shape(4, 2, 4, 20, RamStyle::Ultra),
@@ -31,7 +31,7 @@ fn vector_memory() {
 
 #[test]
 fn bugs_planted_in_the_vector_memory_are_noticed() {
-    let shape = Vmem { lanes: 2, vtokens: 2, groups: 3, words: 5, style: RamStyle::Block };
+    let shape = Vmem { lanes: 2, vtokens: 2, groups: 3, words: 5, style: RamStyle::Block, tap: false };
     let bugs = [
         ("wr_valid_q & wr_mask_q[1]", "wr_valid_q"),
         ("epi_rd_valid_i ? epi_rd_addr_i : qnt_rd_addr_i", "qnt_rd_addr_i"),

@@ -34,6 +34,7 @@
 //! | [`head::HeadOut`] | best row of every slot, logits to memory |
 
 pub mod act_buffer;
+pub(crate) mod act_window;
 pub mod attend;
 pub mod axi_client;
 pub mod axi_ports;
@@ -42,7 +43,6 @@ pub mod axi_write;
 pub mod axi_write_client;
 pub mod crc32c;
 pub mod epilogue;
-pub(crate) mod act_window;
 pub mod feeder;
 pub mod fifo;
 pub mod fifo_deep;
