@@ -1,19 +1,19 @@
 //! Stimulus and oracle of each block of `hw::blocks`.
 
 pub mod attend;
-pub mod fp;
-pub mod matrix;
 pub mod axi_read;
 pub mod axi_write;
-pub mod stream;
-pub mod quantize;
-pub mod vmem;
-pub mod gather;
-pub mod kv_write;
 pub mod epilogue;
+pub mod fp;
+pub mod gather;
 pub mod head;
+pub mod kv_write;
+pub mod matrix;
+pub mod quantize;
 pub mod regs;
 pub mod sequencer;
+pub mod stream;
+pub mod vmem;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

@@ -37,7 +37,11 @@ fn history(runner: &mut ReferenceRunner, pass: &Pass, area: LogitsArea) -> Resul
         read_all(done.device, done.device.shape(), slots, &mut now);
         for (place, value) in now {
             if last.insert(place, value) != Some(value) {
-                let what = format!("{} of label {}", done.descriptor.op().map_or("?", |op| op.name()), done.descriptor.label());
+                let what = format!(
+                    "{} of label {}",
+                    done.descriptor.op().map_or("?", |op| op.name()),
+                    done.descriptor.label()
+                );
                 history.entry(place).or_default().push(Step { value, index: done.index, what });
             }
         }
@@ -93,7 +97,8 @@ fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots
             }
         }
     }
-    let mut missing: Vec<_> = history.iter().filter(|(place, steps)| at.get(place).copied().unwrap_or(0) < steps.len()).collect();
+    let mut missing: Vec<_> =
+        history.iter().filter(|(place, steps)| at.get(place).copied().unwrap_or(0) < steps.len()).collect();
     missing.sort_by_key(|(place, steps)| (steps[at.get(place).copied().unwrap_or(0)].index, **place));
     match missing.first() {
         None => Ok(()),

@@ -15,8 +15,14 @@ use spec::program::LINE;
 use std::time::Duration;
 use tests::lockstep;
 
-const PLAIN: RandomSpec =
-    RandomSpec { seed: 1, kind: WeightKind::Tensor, sub_norms: true, tied: true, input_norms: false, coded_tables: true };
+const PLAIN: RandomSpec = RandomSpec {
+    seed: 1,
+    kind: WeightKind::Tensor,
+    sub_norms: true,
+    tied: true,
+    input_norms: false,
+    coded_tables: true,
+};
 
 fn config() -> ModelConfig {
     ModelConfig {
@@ -63,12 +69,16 @@ fn check(machine: &Machine, config: &ModelConfig, spec: RandomSpec, timing: Timi
         run: run as u8,
     };
     // a prefill of two passes, a decode step, then a step of two sequences
-    let prefill = |first: usize, n: usize, sequence| {
-        (0..n).map(|i| slot((7 * (first + i) + 3) as u32 % 50, (first + i) as u32, sequence, if i == 0 { n } else { 0 }))
+    let prefill = |first: usize, n: usize, sequence: usize| -> Vec<Slot> {
+        let one = |i: usize| {
+            let (token, run) = ((7 * (first + i) + 3) as u32 % 50, if i == 0 { n } else { 0 });
+            slot(token, (first + i) as u32, sequence, run)
+        };
+        (0..n).map(one).collect()
     };
     let passes: Vec<(Vec<Slot>, u64)> = vec![
-        (prefill(0, p, 0).collect(), 0),
-        (prefill(p, p - 1, 0).collect(), 1 << (p - 2)),
+        (prefill(0, p, 0), 0),
+        (prefill(p, p - 1, 0), 1 << (p - 2)),
         (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 1),
         (vec![slot(5, 0, 1, 1)], 0),
         (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 3),
