@@ -143,7 +143,7 @@ fn bad_data_is_exit_65() {
 
 #[test]
 fn backends_that_are_not_built_are_exit_69() {
-    for backend in ["sim", "axi", "xdma"] {
+    for backend in ["axi", "xdma"] {
         host(&["generate", "x", "--backend", backend, "--device", "/dev/null"])
             .fails(69, &format!("--backend {backend}"));
     }

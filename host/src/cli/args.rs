@@ -15,8 +15,7 @@ pub enum Backend {
     Cpu,
     /// The plain specification: slow, for checks
     Reference,
-    /// The simulated accelerator; not in this program yet
-    #[value(hide = true)]
+    /// The accelerator's RTL in Verilator (needs Verilator 5 and a C++ compiler): the bits of a board, slowly
     Sim,
     /// An FPGA on the memory bus (Zynq); not in this program yet
     #[value(hide = true)]
@@ -65,6 +64,13 @@ pub struct ModelArgs {
     /// Instruction set of the CPU backend, for measurements [default: the best one here]
     #[arg(long, value_name = "NAME")]
     pub isa: Option<String>,
+    /// Machine of --backend sim: a built-in preset (see `cargo run -p hw -- --list`) or a path ending in .toml
+    /// [default: sim-tiny]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Memory behind the ports of --backend sim: ideal, measured, ddr or harsh [default: ideal]
+    #[arg(long, value_name = "MODEL")]
+    pub memory: Option<String>,
     /// Device node of an FPGA backend
     #[arg(long, value_name = "PATH", hide = true)]
     pub device: Option<PathBuf>,

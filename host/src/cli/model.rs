@@ -4,6 +4,8 @@ use super::args::{Backend, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
 use host::cpu::{CpuEngine, Isa};
+#[cfg(feature = "sim")]
+use host::device::SimulatedDevice;
 use host::engine::{Engine, ReferenceEngine};
 use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
@@ -139,7 +141,13 @@ impl Model {
                 format!("--device {}: only for FPGA backends; drop it or choose one with --backend", device.display());
             return Err(CliError::usage(text));
         }
+        if backend != Backend::Sim && (args.preset.is_some() || args.memory.is_some()) {
+            return Err(CliError::usage("--preset and --memory are for --backend sim; drop them or choose it"));
+        }
         match (backend, numerics) {
+            (Backend::Sim | Backend::Axi | Backend::Xdma, NumericsArg::Float) => {
+                Err(CliError::usage("the accelerator computes --numerics device only; use --backend reference for float"))
+            }
             (Backend::Reference, _) => {
                 Ok(Box::new(ReferenceEngine::new(self.weights()?.clone(), numerics.numerics())?))
             }
@@ -150,7 +158,8 @@ impl Model {
             (Backend::Cpu, NumericsArg::Float) => {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
-            (Backend::Sim | Backend::Axi | Backend::Xdma, _) => Err(not_built(backend)),
+            (Backend::Sim, NumericsArg::Device) => simulated(self.weights()?, args),
+            (Backend::Axi | Backend::Xdma, NumericsArg::Device) => Err(not_built(backend)),
         }
     }
 }
@@ -168,6 +177,27 @@ fn parameters(weights: &ModelWeights) -> u64 {
     let block = 2 * c.hidden * c.q_dim() + 2 * c.hidden * c.kv_dim() + 3 * c.hidden * c.ffn;
     let tables = 1 + usize::from(weights.head.is_some());
     (c.layers * block + tables * c.vocab * c.hidden) as u64
+}
+
+/// Sequences that a simulated machine has room for.
+#[cfg(feature = "sim")]
+const SEQUENCES: usize = 8;
+
+/// The RTL of a preset in Verilator.
+#[cfg(feature = "sim")]
+fn simulated(weights: &ModelWeights, args: &ModelArgs) -> Result<Box<dyn Engine>, CliError> {
+    let machine = hw::preset::load(args.preset.as_deref().unwrap_or("sim-tiny"))
+        .map_err(|error| CliError::usage(format!("--preset: {error}")))?;
+    let name = args.memory.as_deref().unwrap_or("ideal");
+    let timing = sim::axi::Timing::named(name)
+        .ok_or_else(|| CliError::usage(format!("--memory = {name}: expected ideal, measured, ddr or harsh")))?;
+    let options = host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+    Ok(Box::new(SimulatedDevice::simulated(weights, &machine, options, SEQUENCES, timing)?))
+}
+
+#[cfg(not(feature = "sim"))]
+fn simulated(_: &ModelWeights, _: &ModelArgs) -> Result<Box<dyn Engine>, CliError> {
+    Err(not_built(Backend::Sim))
 }
 
 fn not_built(backend: Backend) -> CliError {
