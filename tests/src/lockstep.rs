@@ -19,41 +19,46 @@ struct Step {
     what: String,
 }
 
-/// The values of places (column, slot) in order.
-type History = HashMap<(usize, usize), Vec<Step>>;
+/// A column and a slot.
+type Place = (usize, usize);
+
+/// What a pass does to the vector memory.
+struct History {
+    /// Content before it.
+    before: HashMap<Place, u32>,
+    /// The values that places take, in order.
+    steps: HashMap<Place, Vec<Step>>,
+}
 
 /// The history of a pass on the reference device.
 fn history(runner: &mut ReferenceRunner, pass: &Pass, area: LogitsArea) -> Result<History, String> {
     let shape = runner.shape().clone();
-    let seen = Arc::new(Mutex::new((History::new(), HashMap::<(usize, usize), u32>::new())));
-    let (mut now, slots) = (HashMap::new(), pass.slots.len());
-    read_all(runner.device(), &shape, slots, &mut now);
-    seen.lock().map_err(|e| e.to_string())?.1 = now;
+    let slots = pass.slots.len();
+    let mut before = HashMap::new();
+    read_all(runner.device(), &shape, slots, &mut before);
+    let seen = Arc::new(Mutex::new((HashMap::<Place, Vec<Step>>::new(), before.clone())));
     let shared = seen.clone();
     runner.set_tap(Some(Box::new(move |done: &Done<'_>| {
         let Ok(mut guard) = shared.lock() else { return };
-        let (history, last) = &mut *guard;
+        let (steps, last) = &mut *guard;
         let mut now = HashMap::new();
         read_all(done.device, done.device.shape(), slots, &mut now);
         for (place, value) in now {
             if last.insert(place, value) != Some(value) {
-                let what = format!(
-                    "{} of label {}",
-                    done.descriptor.op().map_or("?", |op| op.name()),
-                    done.descriptor.label()
-                );
-                history.entry(place).or_default().push(Step { value, index: done.index, what });
+                let op = done.descriptor.op().map_or("?", |op| op.name());
+                let what = format!("{op} of label {}", done.descriptor.label());
+                steps.entry(place).or_default().push(Step { value, index: done.index, what });
             }
         }
     })));
     let result = runner.run(pass, area);
     runner.set_tap(None);
     result.map_err(|e| e.to_string())?;
-    let guard = seen.lock().map_err(|e| e.to_string())?;
-    Ok(guard.0.clone())
+    let mut guard = seen.lock().map_err(|e| e.to_string())?;
+    Ok(History { before, steps: std::mem::take(&mut guard.0) })
 }
 
-fn read_all(device: &spec::device::Device, shape: &DeviceShape, slots: usize, into: &mut HashMap<(usize, usize), u32>) {
+fn read_all(device: &spec::device::Device, shape: &DeviceShape, slots: usize, into: &mut HashMap<Place, u32>) {
     for slot in 0..slots {
         let columns = device.vectors().get(slot, 0, shape.vm_words * shape.lanes()).unwrap_or_default();
         into.extend(columns.iter().enumerate().map(|(column, value)| ((column, slot), value.to_bits())));
@@ -63,7 +68,7 @@ fn read_all(device: &spec::device::Device, shape: &DeviceShape, slots: usize, in
 /// Compares the RTL's writes with a history.
 fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots: usize) -> Result<(), String> {
     let (lanes, vtokens, groups) = (shape.lanes(), shape.vtokens, shape.groups());
-    let mut at: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut at: HashMap<Place, usize> = HashMap::new();
     for write in writes {
         let (word, group) = (write.address as usize / groups, write.address as usize % groups);
         for v in (0..vtokens).filter(|v| write.mask >> v & 1 == 1) {
@@ -71,7 +76,7 @@ fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots
             for lane in (0..lanes).filter(|_| slot < slots) {
                 let place = (word * lanes + lane, slot);
                 let value = write.data[v * lanes + lane];
-                let steps = history.get(&place).map_or(&[][..], Vec::as_slice);
+                let steps = history.steps.get(&place).map_or(&[][..], Vec::as_slice);
                 let next = at.entry(place).or_default();
                 let same = |i: usize| steps.get(i).is_some_and(|s| s.value == value);
                 // a value written again is no step
@@ -82,8 +87,8 @@ fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots
                     *next += 1;
                     continue;
                 }
-                if *next == 0 && value == 0 {
-                    continue; // the reference starts with zeros
+                if *next == 0 && history.before.get(&place) == Some(&value) {
+                    continue;
                 }
                 let expected = steps.get(*next).map_or("nothing more".to_string(), |s| {
                     format!("{:#010x} = {} from descriptor {} ({})", s.value, f32::from_bits(s.value), s.index, s.what)
@@ -98,7 +103,7 @@ fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots
         }
     }
     let mut missing: Vec<_> =
-        history.iter().filter(|(place, steps)| at.get(place).copied().unwrap_or(0) < steps.len()).collect();
+        history.steps.iter().filter(|(place, steps)| at.get(place).copied().unwrap_or(0) < steps.len()).collect();
     missing.sort_by_key(|(place, steps)| (steps[at.get(place).copied().unwrap_or(0)].index, **place));
     match missing.first() {
         None => Ok(()),

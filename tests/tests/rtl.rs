@@ -46,7 +46,14 @@ fn config() -> ModelConfig {
 }
 
 /// Runs passes of a model on a machine in lock-step.
-fn check(machine: &Machine, config: &ModelConfig, spec: RandomSpec, timing: Timing, seed: u64) -> Result<(), String> {
+fn check(
+    machine: &Machine,
+    config: &ModelConfig,
+    spec: RandomSpec,
+    timing: Timing,
+    seed: u64,
+    planted: u64,
+) -> Result<(), String> {
     let weights = random::model(config, spec);
     let image = compile(&weights, &machine.shape(), Options::default()).map_err(|e| e.to_string())?;
     let memory_bytes = image.memory_bytes(2).next_multiple_of(4096);
@@ -55,9 +62,16 @@ fn check(machine: &Machine, config: &ModelConfig, spec: RandomSpec, timing: Timi
     let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
     let name = machine.name.clone();
     let mut rtl = Driver::new(device, expected(machine), name, Duration::from_secs(60)).map_err(|e| e.to_string())?;
-    for section in &image.sections {
+    // a planted difference: the RTL gets the weights of another seed
+    let other = compile(
+        &random::model(config, RandomSpec { seed: spec.seed + planted, ..spec }),
+        &machine.shape(),
+        Options::default(),
+    );
+    let other = other.map_err(|e| e.to_string())?;
+    for (section, other) in image.sections.iter().zip(&other.sections) {
         reference.upload(section.line * LINE, &section.bytes).map_err(|e| e.to_string())?;
-        rtl.upload(section.line * LINE, &section.bytes).map_err(|e| e.to_string())?;
+        rtl.upload(other.line * LINE, &other.bytes).map_err(|e| e.to_string())?;
     }
     let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: config.vocab };
     let p = machine.engine.tokens as usize;
@@ -94,8 +108,66 @@ fn check(machine: &Machine, config: &ModelConfig, spec: RandomSpec, timing: Timi
     Ok(())
 }
 
+/// Every kind of weights, with shapes that fit no machine evenly.
+fn every_kind() -> Vec<(&'static str, ModelConfig, RandomSpec)> {
+    let relu2 = config();
+    let silu = ModelConfig { activation: Activation::Silu, kv_heads: 4, ..config() };
+    let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..config() };
+    let wide = ModelConfig { hidden: 50, ffn: 75, heads: 6, kv_heads: 1, head_dim: 20, ..config() };
+    vec![
+        ("GQA, ReLU2, sub-norms", relu2.clone(), PLAIN),
+        (
+            "MHA, SiLU, scales per row, own head",
+            silu.clone(),
+            RandomSpec { kind: WeightKind::Row, sub_norms: false, tied: false, ..PLAIN },
+        ),
+        ("groups of 10", silu.clone(), RandomSpec { kind: WeightKind::Group(10), ..PLAIN }),
+        ("shards", relu2.clone(), RandomSpec { kind: WeightKind::Shard, ..PLAIN }),
+        ("Sherry", silu, RandomSpec { kind: WeightKind::Sherry, ..PLAIN }),
+        ("two planes, input norms", relu2, RandomSpec { kind: WeightKind::TwoPlanes, input_norms: true, ..PLAIN }),
+        ("odd shape", odd.clone(), PLAIN),
+        ("odd shape, Sherry", ModelConfig { head_dim: 12, ..odd }, RandomSpec { kind: WeightKind::Sherry, ..PLAIN }),
+        ("one key head, groups of 16", wide, RandomSpec { kind: WeightKind::Group(16), input_norms: true, ..PLAIN }),
+    ]
+}
+
+/// Runs every kind that fits a preset; returns how many did not.
+fn check_all(preset: &str, timing: &Timing) -> usize {
+    let machine = preset::load(preset).unwrap();
+    let mut refused = 0;
+    for (seed, (name, config, spec)) in every_kind().into_iter().enumerate() {
+        println!("{preset}: {name}");
+        if !config.head_dim.is_multiple_of(machine.lanes() as usize) {
+            refused += 1;
+            continue;
+        }
+        check(&machine, &config, spec, timing.clone(), seed as u64 + 1, 0)
+            .unwrap_or_else(|e| panic!("{preset}, {name}: {e}"));
+    }
+    refused
+}
+
 #[test]
-fn sim_tiny_runs_a_small_model() {
+fn a_difference_is_found_where_it_begins() {
     let machine = preset::load("sim-tiny").unwrap();
-    check(&machine, &config(), PLAIN, Timing::ideal(), 1).unwrap();
+    let said = check(&machine, &config(), PLAIN, Timing::ideal(), 1, 1).unwrap_err();
+    assert!(said.starts_with("pass 0: cycle ") && said.contains("column 0 of slot 0"), "{said}");
+}
+
+#[test]
+fn the_smallest_machine_runs_every_kind_of_model() {
+    assert_eq!(check_all("sim-tiny", &Timing::ideal()), 0);
+}
+
+#[test]
+fn the_odd_machine_runs_every_kind_of_model_behind_a_harsh_memory() {
+    assert_eq!(check_all("odd", &Timing::harsh()), 0);
+}
+
+/// `cargo test --release -p tests --test rtl -- --ignored --nocapture`
+#[test]
+#[ignore = "builds the whole kv260 machine: minutes"]
+fn the_kv260_machine_runs_every_kind_of_model() {
+    let refused = check_all("kv260", &Timing::measured());
+    assert!(refused <= 1, "{refused} kinds have heads that are no multiple of four");
 }

@@ -145,9 +145,9 @@ impl Model {
             return Err(CliError::usage("--preset and --memory are for --backend sim; drop them or choose it"));
         }
         match (backend, numerics) {
-            (Backend::Sim | Backend::Axi | Backend::Xdma, NumericsArg::Float) => {
-                Err(CliError::usage("the accelerator computes --numerics device only; use --backend reference for float"))
-            }
+            (Backend::Sim | Backend::Axi | Backend::Xdma, NumericsArg::Float) => Err(CliError::usage(
+                "the accelerator computes --numerics device only; use --backend reference for float",
+            )),
             (Backend::Reference, _) => {
                 Ok(Box::new(ReferenceEngine::new(self.weights()?.clone(), numerics.numerics())?))
             }
@@ -191,7 +191,8 @@ fn simulated(weights: &ModelWeights, args: &ModelArgs) -> Result<Box<dyn Engine>
     let name = args.memory.as_deref().unwrap_or("ideal");
     let timing = sim::axi::Timing::named(name)
         .ok_or_else(|| CliError::usage(format!("--memory = {name}: expected ideal, measured, ddr or harsh")))?;
-    let options = host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+    let options =
+        host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
     Ok(Box::new(SimulatedDevice::simulated(weights, &machine, options, SEQUENCES, timing)?))
 }
 
