@@ -45,16 +45,7 @@ pub const MODELS: [ModelShape; 3] = [
         head_dim: 128,
         vocab: 128_256,
     },
-    ModelShape {
-        name: "story model",
-        layers: 6,
-        hidden: 256,
-        ffn: 768,
-        q: 256,
-        kv: 128,
-        head_dim: 64,
-        vocab: 2_048,
-    },
+    ModelShape { name: "story model", layers: 6, hidden: 256, ffn: 768, q: 256, kv: 128, head_dim: 64, vocab: 2_048 },
 ];
 
 /// Cost of one pass over matrices.
@@ -130,7 +121,7 @@ pub struct CacheCost {
     pub position_bytes: u64,
     /// Beats of all ports together that bring the cache of the context.
     pub beats: u64,
-    /// Cycles of the units, if no port makes them wait.
+    /// Cycles of the units, their own or those of the ports that they read through.
     pub cycles: u64,
 }
 
@@ -149,9 +140,11 @@ pub fn attention(machine: &Machine, model: &ModelShape, context: u64) -> CacheCo
     let front = scales + context * k_beats.max(queries);
     let back = context * v_beats.max(queries);
     let jobs = heads.div_ceil(machine.units.into()) * blocks;
+    let beats = heads * blocks * (scales + context * (k_beats + v_beats));
+    let through = beats.div_ceil(machine.ports.min(2 * machine.units).into());
     CacheCost {
         position_bytes: model.layers * heads * ((k_beats + v_beats) * bytes + 8),
-        beats: model.layers * heads * blocks * (scales + context * (k_beats + v_beats)),
-        cycles: model.layers * (front + (jobs - 1) * front.max(back) + back),
+        beats: model.layers * beats,
+        cycles: model.layers * through.max(front + (jobs - 1) * front.max(back) + back),
     }
 }

@@ -4,7 +4,7 @@ use crate::ir::{RamStyle, Stored};
 use crate::preset::{Machine, half_brams, urams};
 
 /// What people call a memory: begin of the module's name, memory, name.
-const NAMES: [(&str, &str, &str); 16] = [
+const NAMES: [(&str, &str, &str); 15] = [
     ("tern_fifo_uram", "mem", "weight ring"),
     ("tern_vmem", "mem", "vector memory"),
     ("tern_act_buffer", "mem", "activation buffer"),
@@ -19,7 +19,6 @@ const NAMES: [(&str, &str, &str); 16] = [
     ("tern_epilogue", "cos", "rotary factors, cos"),
     ("tern_epilogue", "sin", "rotary factors, sin"),
     ("tern_fifo_bram", "mem", "queues of ports"),
-    ("tern_axi_client", "mem", "queues of ports"),
     ("tern_table_w", "mem", "look-up tables"),
 ];
 
@@ -44,7 +43,8 @@ fn halves(n: u64) -> String {
 
 /// Lines on memories: the large ones by name, the others of LUT RAM together.
 pub(super) fn memories(machine: &Machine, stored: &[Stored]) -> Vec<String> {
-    let mut out = vec![format!("{:<26}{:>22}{:>12}{:>8}{:>7}", "memories", "copies x words x bits", "of", "RAMB36", "URAM")];
+    let mut out =
+        vec![format!("{:<26}{:>22}{:>12}{:>8}{:>7}", "memories", "copies x words x bits", "of", "RAMB36", "URAM")];
     let (mut brams, mut ultra, mut rest) = (0, 0, 0);
     let mut known: Vec<(&'static str, &Stored)> = Vec::new();
     for memory in stored {

@@ -38,13 +38,12 @@ pub fn explain(machine: &Machine) -> Result<String, IrError> {
         memories::memories(machine, &stored),
         budget::budget(machine),
     ];
-    Ok(lines.concat().iter().map(|line| format!("{line}\n")).collect())
+    Ok(lines.concat().iter().map(|line| format!("{}\n", line.trim_end())).collect())
 }
 
 fn preset(machine: &Machine) -> Vec<String> {
     let (board, hash) = (machine.board, machine.hash());
-    let mut out =
-        vec![format!("preset {}, configuration {hash}, board {} ({})", machine.name, board.name, board.part)];
+    let mut out = vec![format!("preset {}, configuration {hash}, board {} ({})", machine.name, board.name, board.part)];
     out.extend(machine.canonical().lines().map(|l| format!("  {l}")));
     out.push(String::new());
     out
@@ -87,7 +86,9 @@ fn vectors(machine: &Machine) -> Vec<String> {
     vec![
         "vector units".into(),
         format!("  {v} slots x {l} columns = {} values a cycle, {groups} groups of slots one after the other", v * l),
-        format!("  quantiser reads {} words of a vector twice, at most; epilogue a word a cycle", machine.vector_words()),
+        format!("  vector memory: {} words a group", machine.vector_words()),
+        "  quantiser: each vector twice, a word of a group a cycle at best".into(),
+        format!("  epilogue: a word of sums in {} cycles", groups * machine.engine.rows / l),
     ]
 }
 

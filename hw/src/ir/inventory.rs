@@ -57,9 +57,7 @@ impl Design {
             let Some(contents) = self.contents.get(&module) else { continue };
             let begin = all.len();
             for (name, width, depth, style) in &contents.memories {
-                let same = |s: &&mut Stored| {
-                    (&s.memory, s.width, s.depth, s.style) == (name, *width, *depth, *style)
-                };
+                let same = |s: &&mut Stored| (&s.memory, s.width, s.depth, s.style) == (name, *width, *depth, *style);
                 match all[begin..].iter_mut().find(same) {
                     Some(stored) => stored.copies += times,
                     None => all.push(Stored {
