@@ -18,7 +18,7 @@ struct Arguments {
     /// List the presets and the keys of a preset, write nothing
     #[arg(long)]
     list: bool,
-    /// Print widths, memories, cycles and bytes per token, write nothing
+    /// Print widths, memories, latencies, ports, cycles and bytes per token, write nothing
     #[arg(long, conflicts_with = "list")]
     explain: bool,
 }
@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     }
     let machine = preset::load(&arguments.preset)?;
     if arguments.explain {
-        print!("{}", hw::explain::explain(&machine));
+        print!("{}", hw::explain::explain(&machine)?);
         return Ok(());
     }
     let dir = arguments.out.unwrap_or_else(|| PathBuf::from("build").join(&machine.name));

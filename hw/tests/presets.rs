@@ -1,8 +1,9 @@
 //! Presets: what is refused and how it is said, what follows, what is written.
 
 use hw::explain::{MODELS, explain, layers};
+use hw::ir::{Design, RamStyle};
 use hw::output::{OutputError, write};
-use hw::preset::{BUILT_IN, Machine, PresetError, load};
+use hw::preset::{BUILT_IN, Machine, PresetError, load, urams};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -57,6 +58,30 @@ fn rules_between_keys_name_legal_values() {
     );
 }
 
+/// The ring fits by itself, and so does each of the others.
+#[test]
+fn ultrarams_are_counted_together() {
+    let text = BUILT_IN[0].1.replace("buffer_kib = 960", "buffer_kib = 1440");
+    assert_eq!(
+        violations(&text),
+        ["memory.buffer_kib + vector.columns + engine.max_cols + attention.max_context = \
+          45 + 12 + 4 + 10 = 71 UltraRAMs; use fewer: kv260 has 64"]
+    );
+}
+
+/// What the rule counts by formula is what the generated machine has.
+#[test]
+fn ultrarams_of_the_rule_are_those_of_the_design() {
+    for (name, _) in BUILT_IN {
+        let machine = load(name).unwrap();
+        let mut design = Design::default();
+        let top = machine.build(&mut design).unwrap();
+        let ultra = design.memories(&top.name).into_iter().filter(|m| m.style == RamStyle::Ultra);
+        let urams: u64 = ultra.map(|m| m.copies * urams(m.width, m.depth)).sum();
+        assert_eq!(urams, machine.urams(), "{name}");
+    }
+}
+
 #[test]
 fn an_unknown_preset_lists_the_known_ones() {
     let said = load("zcu104").unwrap_err().to_string();
@@ -71,8 +96,21 @@ fn weight_bytes_of_known_models() {
     // 679,477,248 weights / 5 and the 0.8 % by which 4,096 inputs are padded to 43 segments of 96
     assert!((135_895_449..137_000_000).contains(&bytes[0]), "{bytes:?}");
     assert!((416_808_960..422_000_000).contains(&bytes[1]), "{bytes:?}");
-    let text = explain(&machine);
-    assert!(text.contains("BitNet 2B-4T") && text.contains("accumulator i29"), "{text}");
+}
+
+#[test]
+fn every_preset_explains_itself() {
+    for (name, _) in BUILT_IN {
+        let machine = load(name).unwrap();
+        let text = explain(&machine).unwrap();
+        let acc = format!("accumulator i{}", machine.engine.psum().acc);
+        for expected in ["BitNet 2B-4T", "weight ring", "vector memory", "m_axi_gmem0", &acc] {
+            assert!(text.contains(expected), "{name}: {expected} is not in\n{text}");
+        }
+        assert!(!text.contains("planned"), "{text}");
+    }
+    let text = explain(&load("kv260").unwrap()).unwrap();
+    assert!(text.contains("accumulator i29"), "{text}"); // 128 * 255 * 8192 inputs
 }
 
 fn content(dir: &Path, out: &mut BTreeMap<String, Vec<u8>>, under: &Path) {
@@ -100,14 +138,30 @@ fn output_is_stable_complete_and_replaceable() {
     content(&first, &mut a, &first);
     content(&second, &mut b, &second);
     assert_eq!(a, b);
-    assert_eq!(a.len(), modules + 2);
+    assert_eq!(a.len(), modules + 2); // with filelist.f and manifest.json
     for line in String::from_utf8(a["filelist.f"].clone()).unwrap().lines() {
         assert!(a.contains_key(line), "{line}");
     }
     let manifest: serde_json::Value = serde_json::from_slice(&a["manifest.json"]).unwrap();
     assert_eq!(manifest["hash"], machine.hash().as_str());
-    assert_eq!(manifest["complete"], false);
+    assert_eq!(manifest["complete"], true);
     assert_eq!(manifest["parameters"]["engine.tables"], 7);
+    assert_eq!(manifest["top"], "tercet_top");
+    let listed = manifest["modules"].as_array().unwrap();
+    assert_eq!(listed.len(), modules);
+    assert!(listed.iter().any(|m| m == "tercet_top") && a.contains_key("rtl/tercet_top.v"));
+    let ports: BTreeMap<&str, &serde_json::Value> =
+        manifest["ports"].as_array().unwrap().iter().map(|p| (p["name"].as_str().unwrap(), p)).collect();
+    for (name, dir, width) in [
+        ("aclk", "in", 1),
+        ("s_axi_ctrl_awaddr", "in", 16),
+        ("m_axi_gmem0_araddr", "out", 40),
+        ("m_axi_gmem2_rdata", "in", 64), // the last of three ports
+        ("irq", "out", 1),
+    ] {
+        assert_eq!((&ports[name]["dir"], &ports[name]["width"]), (&dir.into(), &width.into()), "{name}");
+    }
+    assert!(!ports.contains_key("m_axi_gmem3_araddr"));
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl ActBuffer {
         8 * GROUP * self.groups * self.slots
     }
 
-    fn style(&self) -> RamStyle {
+    /// What the memory is made of.
+    pub fn style(&self) -> RamStyle {
         match self.depth() {
             0..=64 => RamStyle::Distributed,
             65..=1024 => RamStyle::Block,

@@ -1,6 +1,7 @@
 //! A set of modules, each printed once however often it is used.
 
 use super::error::IrError;
+use super::inventory::Contents;
 use super::module::{Module, Port};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -19,6 +20,8 @@ pub struct Interface {
 pub struct Design {
     modules: BTreeMap<String, (Rc<Interface>, String)>,
     by_content: HashMap<String, String>,
+    /// What each module holds.
+    pub(super) contents: BTreeMap<String, Contents>,
     /// Names that turned out to be copies of another module.
     aliases: HashMap<String, String>,
 }
@@ -41,6 +44,7 @@ impl Design {
             return self.get(&first);
         }
         let text = module.text_of(&content);
+        self.contents.insert(name.clone(), Contents::of(&module));
         let interface = Rc::new(Interface { name: name.clone(), ports: module.ports });
         self.by_content.insert(content, name.clone());
         self.modules.insert(name, (interface.clone(), text));

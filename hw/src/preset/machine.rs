@@ -2,15 +2,12 @@
 
 use super::keys::{self, KEYS, Value};
 use super::{Board, PresetError, Violation};
-use crate::blocks::{matrix::Matrix, tlmm::Tlmm, unpack5::Unpack5};
+use crate::blocks::tlmm::Tlmm;
 use crate::ir::RamStyle;
 use sha2::{Digest, Sha256};
 use spec::program::DeviceShape;
 use spec::regs::{Capabilities, Identity};
 
-/// Bytes of an UltraRAM and the width of its words.
-const URAM_BITS: u64 = 72;
-const URAM_WORDS: u64 = 4096;
 /// Most slots of an unpacker's gearbox: beyond it the multiplexers cost more than the engine.
 const MAX_SLOTS: u32 = 128;
 
@@ -115,7 +112,7 @@ impl Machine {
             queries: self.queries as usize,
             units: self.units as usize,
             max_cols: e.cols as usize,
-            segments: Matrix::new(*e, self.vector_tokens, self.lanes()).segments as usize,
+            segments: self.matrix().segments as usize,
             tile_rows: e.tile_rows as usize,
             vm_words: self.vector_words() as usize,
             query_words: self.query_words() as usize,
@@ -229,12 +226,17 @@ impl Machine {
             self.buffer_kib.to_string(),
             format!("at least {}: 16 words of the engine", (16 * self.word_bytes()).div_ceil(1024)),
         );
-        rule(
-            self.urams() <= u64::from(self.board.urams),
-            "memory.buffer_kib",
-            self.buffer_kib.to_string(),
-            format!("a buffer of at most {} URAMs ({} has no more)", self.board.urams, self.board.name),
-        );
+        if p.is_multiple_of(self.vector_tokens) {
+            let users: Vec<(&str, u64)> = self.uram_users().into_iter().filter(|(_, n)| *n > 0).collect();
+            let urams = self.urams();
+            let parts: Vec<String> = users.iter().map(|(_, n)| n.to_string()).collect();
+            rule(
+                urams <= self.board.urams.into(),
+                &users.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(" + "),
+                format!("{} = {urams} UltraRAMs", parts.join(" + ")),
+                format!("fewer: {} has {}", self.board.name, self.board.urams),
+            );
+        }
         if even {
             let gear = self.unpacker().slots();
             rule(
@@ -247,27 +249,6 @@ impl Machine {
                 ),
             );
         }
-    }
-
-    /// The unpacker behind a port.
-    pub fn unpacker(&self) -> Unpack5 {
-        Unpack5 { bytes: self.port_bits / 8, codes: self.engine.tables * self.engine.rows / self.ports }
-    }
-
-    /// Bytes of a word of codes in the buffer: one cycle's food of the engine.
-    pub fn word_bytes(&self) -> u64 {
-        (5 * u64::from(self.engine.tables * self.engine.rows)).div_ceil(8)
-    }
-
-    /// Words of the buffer.
-    pub fn buffer_words(&self) -> u64 {
-        self.buffer_kib * 1024 / self.word_bytes()
-    }
-
-    /// UltraRAMs of the buffer.
-    pub fn urams(&self) -> u64 {
-        let columns = (5 * u64::from(self.engine.tables * self.engine.rows)).div_ceil(URAM_BITS);
-        columns * self.buffer_words().div_ceil(URAM_WORDS)
     }
 
     /// All choices, one a line.

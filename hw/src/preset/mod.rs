@@ -3,10 +3,12 @@
 mod board;
 mod keys;
 mod machine;
+mod units;
 
 pub use board::{BOARDS, Board};
 pub use keys::{KEYS, Key, Legal};
 pub use machine::Machine;
+pub use units::{half_brams, urams};
 
 use crate::ir::IrError;
 use thiserror::Error;

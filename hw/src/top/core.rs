@@ -2,20 +2,15 @@
 
 use super::fabric::{Placed, connect, expose};
 use super::ports::{attach, place};
-use crate::blocks::attend::Attend;
 use crate::blocks::axi_write::AxiWrite;
-use crate::blocks::epilogue::Epilogue;
 use crate::blocks::gather::Gather;
-use crate::blocks::head::HeadOut;
 use crate::blocks::kv_write::KvWrite;
-use crate::blocks::matrix::Matrix;
 use crate::blocks::quantize::Quantize;
 use crate::blocks::regs::Regs;
 use crate::blocks::reset_ctl::{ResetCtl, ResetSync};
 use crate::blocks::sequencer::Sequencer;
 use crate::blocks::stream_read::StreamRead;
-use crate::blocks::vmem::{self, Vmem};
-use crate::blocks::weights::Weights;
+use crate::blocks::vmem;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit};
 use crate::preset::Machine;
 use spec::program::{WORDS, wait};
@@ -185,8 +180,7 @@ impl Units {
         let reads = place(machine, design, m, rst)?;
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
-        let of = Weights { bits, ports: machine.ports, codes: e.tables * e.rows, buffer_words: machine.buffer_words() };
-        let weights = Placed::new(m, "weights", &*of.build(design)?, rst);
+        let weights = Placed::new(m, "weights", &*machine.weights().build(design)?, rst);
         let mut made = Vec::new();
         for (name, _, word) in streams(machine) {
             let of = StreamRead { bits, word }.build(design)?;
@@ -196,39 +190,19 @@ impl Units {
         // memory ports, weights, streams
         let faults = machine.ports + 1 + 1 + 4;
         let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, faults }.build(design)?, rst);
-        let vm = Vmem { lanes, vtokens, groups, words: machine.vector_words(), style: machine.vector_style(), tap };
-        let vm_bits = vm.addr_width();
-        let vmem = Placed::new(m, "vmem", &*vm.build(design)?, rst);
+        let vmem = Placed::new(m, "vmem", &*machine.vmem(tap).build(design)?, rst);
         let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::new(m, "gather", &of, rst);
         let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }
             .build(design)?;
         let quantize = Placed::new(m, "quantize", &of, rst);
-        let of = Matrix::new(*e, vtokens, lanes).build(design)?;
-        let matrix = Placed::new(m, "matrix", &of, rst);
-        let (rows, tokens, acc) = (e.rows, e.tokens, e.psum().acc);
-        let half = machine.row_codes() / 2;
-        let of = Epilogue { rows, tokens, lanes, vtokens, acc, addr: vm_bits, half }.build(design)?;
-        let epilogue = Placed::new(m, "epilogue", &of, rst);
-        let of = HeadOut { tokens, lanes, vtokens, port: bits }.build(design)?;
-        let head = Placed::new(m, "head", &of, rst);
+        let matrix = Placed::new(m, "matrix", &*machine.matrix().build(design)?, rst);
+        let epilogue = Placed::new(m, "epilogue", &*machine.epilogue().build(design)?, rst);
+        let head = Placed::new(m, "head", &*machine.head().build(design)?, rst);
         let of =
             KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
         let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
-        let of = Attend {
-            tokens,
-            vtokens,
-            lanes,
-            beat_bytes: bytes,
-            queries: machine.queries,
-            units: machine.units,
-            max_context: machine.max_context,
-            max_head_dim: machine.row_codes(),
-            heads: machine.shape().max_heads() as u32,
-            query_words: machine.query_words(),
-            vm_words,
-        };
-        let attend = Placed::new(m, "attend", &*of.build(design)?, rst);
+        let attend = Placed::new(m, "attend", &*machine.attend().build(design)?, rst);
         let attention_units = machine.units;
         let units = Units {
             reads,

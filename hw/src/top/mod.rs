@@ -2,7 +2,7 @@
 
 mod core;
 mod fabric;
-mod ports;
+pub(crate) mod ports;
 
 use crate::ir::{Design, Dir, Interface, IrError, Module};
 use crate::preset::Machine;

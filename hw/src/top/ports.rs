@@ -6,17 +6,17 @@ use crate::ir::{Design, Expr, IrError, Module};
 use crate::preset::Machine;
 
 /// A source of read commands with its sink of data.
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Name of the client.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its port.
-    pub(super) port: u32,
+    pub(crate) port: u32,
     /// Beats of its queue.
-    pub(super) fifo: u32,
+    pub(crate) fifo: u32,
 }
 
 /// All read clients in falling priority, spread over the ports. Weights come last: they are fetched far ahead.
-pub(super) fn clients(machine: &Machine) -> Vec<Client> {
+pub(crate) fn clients(machine: &Machine) -> Vec<Client> {
     let ports = machine.ports;
     let client = |name: &str, port: u32, fifo: u32| Client { name: name.to_string(), port: port % ports, fifo };
     let mut all = vec![

@@ -41,8 +41,8 @@ impl Attend {
         } else {
             (take.clone(), beat.clone(), data.clone())
         };
-        let depth = 1u64 << self.scale_word_bits();
-        let scales = m.memory("scales", 64 * self.scale_lanes(), depth, Self::style(depth));
+        let (name, width, depth) = self.scales();
+        let scales = m.memory(name, width, depth, Self::style(depth));
         m.write(&scales, &store, &index, &word);
         let values: Vec<Expr> = match self.beat_bytes {
             4 => vec![data.clone()],

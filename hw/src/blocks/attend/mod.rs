@@ -59,6 +59,9 @@ pub struct Attend {
 pub(crate) const WEIGHT_BITS: u32 = 15;
 
 impl Attend {
+    /// Bits of a weight.
+    pub(crate) const WEIGHT_BITS: u32 = WEIGHT_BITS;
+
     /// Token groups.
     pub fn groups(&self) -> u32 {
         self.tokens / self.vtokens.max(1)
@@ -148,6 +151,11 @@ impl Attend {
             65..=4095 => RamStyle::Block,
             _ => RamStyle::Ultra,
         }
+    }
+
+    /// Memories of a unit that grow with the context: width, depth and what they are made of.
+    pub fn deep_memories(&self) -> [(u32, u64, RamStyle); 3] {
+        [self.scales(), self.value_scales(), self.scores()].map(|(_, width, depth)| (width, depth, Self::style(depth)))
     }
 
     fn suffix(&self) -> String {

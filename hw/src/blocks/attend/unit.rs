@@ -100,6 +100,22 @@ impl Attend {
         self.position_bits().saturating_sub(self.scale_lanes().ilog2()).max(1)
     }
 
+    /// Memory of the scales of keys as they are read, values' beside them: name, width, depth.
+    pub(super) fn scales(&self) -> (&'static str, u32, u64) {
+        ("scales", 64 * self.scale_lanes(), 1 << self.scale_word_bits())
+    }
+
+    /// Memory of the scales of values, for front and back: name, width, depth.
+    pub(super) fn value_scales(&self) -> (&'static str, u32, u64) {
+        ("value_scales", 32 * self.scale_lanes(), 2 << self.scale_word_bits())
+    }
+
+    /// Memory of scores, for front and back: name, width, depth.
+    pub(super) fn scores(&self) -> (&'static str, u32, u64) {
+        let pairs = if self.queries <= 2 { 0 } else { self.query_bits() - 1 };
+        ("scores", 32 * self.score_lanes(), 2 << (self.position_bits() + pairs))
+    }
+
     /// Scores in a word of their memory.
     pub(super) fn score_lanes(&self) -> u32 {
         self.queries.min(2)
@@ -124,11 +140,8 @@ impl Attend {
         let limit = of("limit", self.position_bits());
         let place = of("place", self.lane_bits() + self.group_bits() + 16);
         let [largest, inverse, top] = ["largest", "inverse", "top"].map(|name| of(name, 32));
-        let depth = 2u64 << self.scale_word_bits();
-        let value_scales = m.memory("value_scales", 32 * self.scale_lanes(), depth, Self::style(depth));
-        let pairs = if self.queries <= 2 { 0 } else { self.query_bits() - 1 };
-        let depth = 2u64 << (self.position_bits() + pairs);
-        let scores = m.memory("scores", 32 * self.score_lanes(), depth, Self::style(depth));
+        let mut deep = |(name, width, depth)| m.memory(name, width, depth, Self::style(depth));
+        let [value_scales, scores] = [self.value_scales(), self.scores()].map(&mut deep);
         Memories { limit, place, largest, inverse, top, value_scales, scores }
     }
 
