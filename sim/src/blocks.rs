@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod quantize;
 pub mod regs;
 pub mod sequencer;
+pub mod sigmoid;
 pub mod stream;
 pub mod vmem;
 

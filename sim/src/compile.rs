@@ -145,6 +145,33 @@ fn runtime(tools: &Toolchain, cache: &Path) -> Result<PathBuf, SimError> {
     Ok(object)
 }
 
+/// Verilator's headers, parsed once per toolchain and options: reading them takes longer than most models.
+/// Only for Clang; other compilers read the text.
+fn headers(tools: &Toolchain, cache: &Path, flags: &[&str]) -> Result<Option<PathBuf>, SimError> {
+    if !tools.cxx.to_string_lossy().contains("clang") {
+        return Ok(None);
+    }
+    let target = cache.join(format!("headers-{}", key(&[&format!("{tools:?} {flags:?}")])));
+    let parsed = target.join("verilated.pch");
+    if !parsed.exists() {
+        let dir = scratch(&target)?;
+        let header = tools.root.join("include/verilated.h");
+        let mut cxx = compiler(tools, &dir);
+        run(cxx.args(flags).args(["-x", "c++-header"]).arg(header).args(["-o", "verilated.pch"]), "the headers")?;
+        publish(&dir, &target)?;
+    }
+    Ok(Some(parsed))
+}
+
+/// Compiles one file of a model.
+fn object(tools: &Toolchain, cache: &Path, dir: &Path, name: &str, flags: &[&str], top: &str) -> Result<(), SimError> {
+    let mut cxx = compiler(tools, dir);
+    if let Some(parsed) = headers(tools, cache, flags)? {
+        cxx.arg("-include-pch").arg(parsed);
+    }
+    run(cxx.args(flags).args(["-c", &format!("{name}.cpp"), "-o", &format!("{name}.o")]), top)
+}
+
 /// Runs Verilator's lint with all warnings on; a warning is an error.
 pub fn lint(top: &str, verilog: &str) -> Result<(), SimError> {
     let tools = toolchain::find()?;
@@ -199,8 +226,8 @@ pub fn compile(job: &Job) -> Result<Library, SimError> {
         }
         write(dir.join("hot.cpp"), &hot)?;
         write(dir.join("cold.cpp"), &cold)?;
-        run(compiler(&tools, &dir).args(job.speed.flags()).args(["-c", "hot.cpp", "-o", "hot.o"]), job.top)?;
-        run(compiler(&tools, &dir).args(["-O0", "-c", "cold.cpp", "-o", "cold.o"]), job.top)?;
+        object(&tools, &cache, &dir, "hot", job.speed.flags(), job.top)?;
+        object(&tools, &cache, &dir, "cold", &["-O0"], job.top)?;
         let mut link = Command::new(&tools.cxx);
         link.current_dir(&dir).args(["-shared", "-o", "model.so", "hot.o", "cold.o"]).arg(&runtime);
         run(link.args(["-Wl,-Bsymbolic", "-latomic"]), job.top)?;

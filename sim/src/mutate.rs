@@ -1,13 +1,13 @@
 //! Planted bugs that the benches must catch: a bench is trusted after it has failed.
 
 use crate::SimError;
-use crate::bench::{BenchError, Block, Cover, check_mutated};
-use crate::blocks::{self, TlmmCase, axi_read, axi_write, stream};
+use crate::bench::{BenchError, Block, Bug, Cover, check_mutated};
+use crate::blocks::{self, TlmmCase};
 use crate::rng::Rng;
 use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
 
 /// A bench with stimulus of its own, given what to replace by what.
-pub type OwnBench = fn(&mut Rng, Option<(&str, &str)>) -> Result<Cover, SimError>;
+pub type OwnBench = fn(&mut Rng, Option<Bug>) -> Result<Cover, SimError>;
 
 /// Who must notice a planted bug.
 pub enum Noticer {
@@ -60,25 +60,35 @@ fn tlmm_short() -> Box<dyn Block> {
     Box::new(TlmmCase { engine, words: engine.words(), segments: engine.segments() })
 }
 
-/// A planted bug.
+/// A planted bug for the harness.
 pub const fn bug(name: &'static str, block: fn() -> Box<dyn Block>, from: &'static str, to: &'static str) -> Mutation {
     Mutation { name, bench: Noticer::Block(block), from, to }
+}
+
+/// A planted bug for a bench of its own.
+pub const fn own_bug(name: &'static str, bench: OwnBench, from: &'static str, to: &'static str) -> Mutation {
+    Mutation { name, bench: Noticer::Own(bench), from, to }
 }
 
 /// All planted bugs; blocks keep their own beside their benches.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
     [
         MUTATIONS,
+        blocks::attend::MUTATIONS,
+        blocks::axi_read::MUTATIONS,
+        blocks::axi_write::MUTATIONS,
+        blocks::epilogue::MUTATIONS,
         blocks::fp::MUTATIONS,
-        axi_read::MUTATIONS,
-        axi_write::MUTATIONS,
-        stream::MUTATIONS,
-        blocks::quantize::MUTATIONS,
-        blocks::matrix::MUTATIONS,
-        blocks::kv_write::MUTATIONS,
         blocks::gather::MUTATIONS,
+        blocks::head::MUTATIONS,
+        blocks::kv_write::MUTATIONS,
+        blocks::matrix::MUTATIONS,
+        blocks::quantize::MUTATIONS,
         blocks::regs::MUTATIONS,
         blocks::sequencer::MUTATIONS,
+        blocks::sigmoid::MUTATIONS,
+        blocks::stream::MUTATIONS,
+        blocks::vmem::MUTATIONS,
     ]
     .into_iter()
     .flatten()

@@ -30,6 +30,12 @@ enum Verb {
     Lint,
     /// The CPU backend's tests on aarch64, with and without the dot product, under QEMU.
     Aarch64,
+    /// Plant bugs in the RTL, one at a time; the benches must catch each of them.
+    Mutate {
+        /// Only bugs whose name contains this.
+        #[arg(default_value = "")]
+        name: String,
+    },
     /// Area of a preset by Yosys, per module and in total, against the board's capacity.
     Synth(synth::SynthArgs),
     /// Speed of the CPU backend, beside other engines.
@@ -51,6 +57,7 @@ fn main() -> Result<()> {
         Verb::Tools => tools::install(),
         Verb::Lint => check::lint(),
         Verb::Aarch64 => aarch64::test(),
+        Verb::Mutate { name } => run::run("cargo", &["run", "--release", "-p", "sim", "--bin", "mutate", &name]),
         Verb::Synth(args) => synth::synth(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
     }

@@ -1,9 +1,8 @@
 //! The runs that every block goes through.
 
 use super::streams::{Bench, Flow};
-use super::{BenchError, Block, Packet, Size};
+use super::{BenchError, Block, Bug, Packet, Size, build};
 use crate::SimError;
-use crate::compile::{Job, Speed, compile};
 use crate::ffi::Library;
 use crate::rng::Rng;
 use hw::ir::{Design, Interface};
@@ -50,19 +49,10 @@ pub fn check(block: &dyn Block, rng: &mut Rng) -> Result<Cover, SimError> {
 }
 
 /// As [`check`], with one piece of the Verilog text replaced: a planted bug.
-pub fn check_mutated(block: &dyn Block, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+pub fn check_mutated(block: &dyn Block, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let mut design = Design::default();
     let top = block.build(&mut design)?;
-    let mut verilog = design.text();
-    if let Some((from, to)) = bug {
-        if !verilog.contains(from) {
-            return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
-        }
-        verilog = verilog.replacen(from, to, 1);
-    }
-    let lint = bug.is_none();
-    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint };
-    let library = compile(&job)?;
+    let library = build(&design, &top, bug)?;
     let mut cover = Cover::default();
     let plain = Flow::default();
     let runs = [

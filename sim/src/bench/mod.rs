@@ -11,7 +11,10 @@ mod streams;
 pub use check::{Cover, check, check_mutated};
 pub use streams::Bench;
 
+use crate::SimError;
 use crate::axi::{AxiError, Memory};
+use crate::compile::{Job, Speed, compile};
+use crate::ffi::Library;
 use crate::rng::Rng;
 use hw::ir::{Design, Interface, IrError};
 use std::cell::RefCell;
@@ -22,6 +25,22 @@ use thiserror::Error;
 pub type Word = Vec<u32>;
 /// The fields of a beat, in port order.
 pub type Beat = Vec<Word>;
+
+/// A planted bug: text as it is generated, text with the bug.
+pub type Bug<'a> = (&'a str, &'a str);
+
+/// Compiles a design for a bench, with a planted bug if one is given; without one it must be lint clean.
+pub fn build(design: &Design, top: &Interface, bug: Option<Bug>) -> Result<Library, SimError> {
+    let mut verilog = design.text();
+    if let Some((from, to)) = bug {
+        if !verilog.contains(from) {
+            return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
+        }
+        verilog = verilog.replacen(from, to, 1);
+    }
+    let lint = bug.is_none();
+    compile(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint })
+}
 
 /// How large the next packet should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

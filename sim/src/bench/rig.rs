@@ -1,16 +1,12 @@
 //! A bench for blocks that are more than streams: the caller reacts to what comes out.
 
-use super::{Beat, BenchError, Word};
+use super::{Beat, BenchError, Bug, Word};
 use crate::SimError;
-use crate::compile::{Job, Speed, compile};
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use hw::ir::{Design, Dir, Interface, IrError};
 use std::collections::VecDeque;
 use std::rc::Rc;
-
-/// A planted bug: text as it is generated, text with the bug.
-pub type Bug<'a> = (&'a str, &'a str);
 
 struct Feed {
     name: String,
@@ -57,15 +53,7 @@ pub fn library(
 ) -> Result<(Library, Rc<Interface>), SimError> {
     let mut design = Design::default();
     let top = build(&mut design)?;
-    let mut verilog = design.text();
-    if let Some((from, to)) = bug {
-        if !verilog.contains(from) {
-            return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
-        }
-        verilog = verilog.replacen(from, to, 1);
-    }
-    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint: bug.is_none() };
-    Ok((compile(&job)?, top))
+    Ok((super::build(&design, &top, bug)?, top))
 }
 
 impl Rig {

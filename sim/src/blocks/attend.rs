@@ -6,27 +6,12 @@ mod work;
 pub use work::{Kind, Work};
 
 use crate::SimError;
-use crate::bench::{BenchError, Cover};
-use crate::compile::{Job, Speed, compile};
+use crate::bench::{BenchError, Bug, Cover, build};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use drive::Drive;
 use hw::blocks::attend::Attend;
 use hw::ir::Design;
-
-/// A planted bug: what is broken, text as it is generated, text with the bug.
-pub type Bug = (&'static str, &'static str, &'static str);
-
-/// Bugs that the bench must notice.
-pub const MUTATIONS: &[Bug] = &[
-    ("attend: masked positions have weights", "masked_q <= ", "masked_q <= 1'b0 & "),
-    (
-        "attend: a row does not wait for the float path",
-        "wire keys_ready = ",
-        "wire keys_ready = scoring & ~keys_done_q | ",
-    ),
-    ("attend: front does not wait for the back", "wire walk_step = ", "wire walk_step = (front_q == 3'd1) | "),
-    ("attend: inverse of another slot", "wire fresh = ", "wire fresh = ~(|invert_q) & "),
-];
 
 /// What is to be tested, and how.
 pub struct Test<'a> {
@@ -35,7 +20,7 @@ pub struct Test<'a> {
     /// What the commands look like.
     pub kinds: &'a [Kind],
     /// A bug to plant.
-    pub bug: Option<&'a Bug>,
+    pub bug: Option<Bug<'a>>,
 }
 
 impl Test<'_> {
@@ -43,16 +28,7 @@ impl Test<'_> {
     pub fn check(&self, rng: &mut Rng) -> Result<Cover, SimError> {
         let mut design = Design::default();
         let top = self.attend.build(&mut design)?;
-        let mut verilog = design.text();
-        if let Some((_, from, to)) = self.bug {
-            if !verilog.contains(from) {
-                return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
-            }
-            verilog = verilog.replacen(from, to, 1);
-        }
-        let lint = self.bug.is_none();
-        let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint };
-        let library = compile(&job)?;
+        let library = build(&design, &top, self.bug)?;
         let mut cover = Cover::default();
         for (name, gaps, stalls) in
             [("plain", false, false), ("slow memory", true, false), ("stalls", false, true), ("both", true, true)]
@@ -79,3 +55,58 @@ impl Test<'_> {
         Ok(cover)
     }
 }
+
+/// All kinds of work.
+pub const KINDS: &[Kind] = &[
+    Kind::First,
+    Kind::Decode,
+    Kind::Prompt,
+    Kind::Prefill,
+    Kind::Batch,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+    Kind::Any,
+];
+
+/// A unit with short contexts and small heads, as benches can afford it.
+pub fn small(tokens: u32, vtokens: u32, lanes: u32, beat_bytes: u32, queries: u32, units: u32) -> Attend {
+    let query_words = u64::from(8 * 20u32.div_ceil(lanes));
+    let (max_context, max_head_dim, heads, vm_words) = (24, 20, 8, 200);
+    Attend {
+        tokens,
+        vtokens,
+        lanes,
+        beat_bytes,
+        queries,
+        units,
+        max_context,
+        max_head_dim,
+        heads,
+        query_words,
+        vm_words,
+    }
+}
+
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    Test { attend: &small(6, 2, 2, 8, 4, 1), kinds: KINDS, bug }.check(rng)
+}
+
+/// Bugs that the bench must catch.
+pub const MUTATIONS: &[Mutation] = &[
+    own_bug("attend: masked positions have weights", planted, "masked_q <= ", "masked_q <= 1'b0 & "),
+    own_bug(
+        "attend: a row does not wait for the float path",
+        planted,
+        "wire keys_ready = ",
+        "wire keys_ready = scoring & ~keys_done_q | ",
+    ),
+    own_bug(
+        "attend: front does not wait for the back",
+        planted,
+        "wire walk_step = ",
+        "wire walk_step = (front_q == 3'd1) | ",
+    ),
+    own_bug("attend: inverse of another slot", planted, "wire fresh = ", "wire fresh = ~(|invert_q) & "),
+];

@@ -1,8 +1,9 @@
 //! Bench of the epilogue, with a vector memory that answers late.
 
 use crate::SimError;
-use crate::bench::rig::{Bug, Rig, library};
-use crate::bench::{Beat, Cover, pack};
+use crate::bench::rig::{Rig, library};
+use crate::bench::{Beat, Bug, Cover, pack};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::epilogue::Epilogue;
 use spec::model::config::Activation;
@@ -370,13 +371,24 @@ pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -
     Ok(cover)
 }
 
-/// Planted bugs that the bench must catch: name, text, text with the bug.
-pub const BUGS: &[(&str, Bug)] = &[
-    ("epilogue: the second sum adds the summand again", ("accumulate_q & ~again", "accumulate_q")),
-    ("epilogue: two sums in any cycle", ("(~two_q | parity_q)", "(~two_q | 1'b1)")),
-    ("epilogue: a head's rotation does not start again", ("start | (head_word_q", "start | 1'b0 & (head_word_q")),
-    ("epilogue: a command starts too early", ("~(active_q | lanes_busy | fetching)", "~(active_q | fetching)")),
-];
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    check(&Epilogue { rows: 2, tokens: 2, lanes: 2, vtokens: 1, acc: 21, addr: 13, half: 6 }, rng, 1, bug)
+}
 
-/// A planted bug that the sweep of the sigmoid must catch.
-pub const SIGMOID_BUG: Bug = ("shifted_q[3] & (lost_q", "shifted_q[3] & (1'b1 | lost_q");
+/// Bugs that the bench must catch.
+pub const MUTATIONS: &[Mutation] = &[
+    own_bug("epilogue: the second sum adds the summand again", planted, "accumulate_q & ~again", "accumulate_q"),
+    own_bug("epilogue: two sums in any cycle", planted, "(~two_q | parity_q)", "(~two_q | 1'b1)"),
+    own_bug(
+        "epilogue: a head's rotation does not start again",
+        planted,
+        "start | (head_word_q",
+        "start | 1'b0 & (head_word_q",
+    ),
+    own_bug(
+        "epilogue: a command starts too early",
+        planted,
+        "~(active_q | lanes_busy | fetching)",
+        "~(active_q | fetching)",
+    ),
+];

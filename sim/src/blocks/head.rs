@@ -1,8 +1,9 @@
 //! Bench of the output head: the greedy choice and a picture of the memory.
 
 use crate::SimError;
-use crate::bench::rig::{Bug, Rig, library};
-use crate::bench::{Cover, pack};
+use crate::bench::rig::{Rig, library};
+use crate::bench::{Bug, Cover, pack};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::head::HeadOut;
 use std::collections::BTreeMap;
@@ -189,10 +190,14 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
     Ok(cover)
 }
 
-/// Planted bugs that the bench must catch.
-pub const BUGS: &[(&str, Bug)] = &[
-    ("head: a later beat wins a tie", ("(s2v0n0_key_q > best0_key_q)", "(s2v0n0_key_q >= best0_key_q)")),
-    ("head: a later lane wins a tie", ("key0_1_q > key0_0_q", "key0_1_q >= key0_0_q")),
-    ("head: -0 is less than 0", ("(data_q[31] & (|data_q[30:0]))", "data_q[31]")),
-    ("head: rows beyond the tile count", ("{32{mask_q[3]}}", "{32{1'b1}}")),
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    check(&HeadOut { tokens: 8, lanes: 4, vtokens: 2, port: 128 }, rng, bug)
+}
+
+/// Bugs that the bench must catch.
+pub const MUTATIONS: &[Mutation] = &[
+    own_bug("head: a later beat wins a tie", planted, "(s2v0n0_key_q > best0_key_q)", "(s2v0n0_key_q >= best0_key_q)"),
+    own_bug("head: a later lane wins a tie", planted, "key0_1_q > key0_0_q", "key0_1_q >= key0_0_q"),
+    own_bug("head: -0 is less than 0", planted, "(data_q[31] & (|data_q[30:0]))", "data_q[31]"),
+    own_bug("head: rows beyond the tile count", planted, "{32{mask_q[3]}}", "{32{1'b1}}"),
 ];

@@ -3,30 +3,15 @@
 mod bus;
 
 use crate::SimError;
-use crate::bench::{BenchError, Cover, pack};
-use crate::compile::{Job, Speed, compile};
-use crate::ffi::Library;
-use crate::mutate::{Mutation, Noticer};
+use crate::bench::{BenchError, Bug, Cover, build, pack};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 pub(crate) use bus::Ports;
 use bus::Rig;
 use hw::blocks::regs::Regs;
-use hw::ir::{Design, Interface};
+use hw::ir::Design;
 use spec::regs::{self as map, Access, COUNTERS, Capabilities, Identity, REGS, Reg};
 use std::collections::HashMap;
-
-/// Compiles the last module of a design, with a bug if one is given.
-pub(crate) fn load(design: &Design, top: &Interface, bug: Option<(&str, &str)>) -> Result<Library, SimError> {
-    let mut verilog = design.text();
-    if let Some((from, to)) = bug {
-        if !verilog.contains(from) {
-            return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
-        }
-        verilog = verilog.replacen(from, to, 1);
-    }
-    let lint = bug.is_none();
-    compile(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint })
-}
 
 /// Names that the bench requires to have happened.
 const MUST: [&str; 10] = [
@@ -318,10 +303,10 @@ fn happen(rig: &mut Rig, e: &mut Expected) -> Result<(), BenchError> {
 }
 
 /// Random work on the registers of one machine.
-pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let mut design = Design::default();
     let top = regs.build(&mut design)?;
-    let library = load(&design, &top, bug)?;
+    let library = build(&design, &top, bug)?;
     let mut kept = Cover::default();
     for _ in 0..20 {
         let mut rig = Rig::new(&library, &top, regs, rng)?; // with other contents of the counters
@@ -405,22 +390,19 @@ pub fn machine(slots: u32, lanes: u32, ports: u32) -> Regs {
     Regs { identity: Identity { config_hash: 0x0123_4567_89ab_cdef, build_id: 77, caps } }
 }
 
-fn planted(rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     check(&machine(3, 1, 2), rng, bug)
-}
-
-const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Mutation {
-    Mutation { name, bench: Noticer::Own(planted), from, to }
 }
 
 /// Bugs that the bench must catch.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("regs: a strobe ignored", "wr_strb_o = w_strb_q", "wr_strb_o = {w_strb_q[3:1], 1'b1}"),
-    bug("regs: address and data must come together", "take_w = ", "take_w = take_aw & "),
-    bug(
+    own_bug("regs: a strobe ignored", planted, "wr_strb_o = w_strb_q", "wr_strb_o = {w_strb_q[3:1], 1'b1}"),
+    own_bug("regs: address and data must come together", planted, "take_w = ", "take_w = take_aw & "),
+    own_bug(
         "regs: start in a drain",
+        planted,
         "wire quiet = ~(busy_q | fault_q | fault_i | draining_i",
         "wire quiet = ~(busy_q | fault_q | fault_i",
     ),
-    bug("regs: high word not kept", "wire low_read = found_q & ", "wire low_read = found_q | "),
+    own_bug("regs: high word not kept", planted, "wire low_read = found_q & ", "wire low_read = found_q | "),
 ];

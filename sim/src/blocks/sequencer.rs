@@ -5,10 +5,9 @@ mod reset;
 
 pub use reset::check as check_reset;
 
-use super::regs::load;
 use crate::SimError;
-use crate::bench::{BenchError, Cover};
-use crate::mutate::{Mutation, Noticer};
+use crate::bench::{BenchError, Bug, Cover, build};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::sequencer::Sequencer;
 use hw::ir::Design;
@@ -67,10 +66,10 @@ fn plan(rng: &mut Rng, kind: u64) -> Plan {
 }
 
 /// Passes of random programs, among them all kinds of ends.
-pub fn check(sequencer: &Sequencer, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+pub fn check(sequencer: &Sequencer, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let mut design = Design::default();
     let top = sequencer.build(&mut design)?;
-    let library = load(&design, &top, bug)?;
+    let library = build(&design, &top, bug)?;
     let mut machine = Machine::new(&library, &top, sequencer, rng)?;
     for round in 0..60 {
         machine.reset();
@@ -95,24 +94,16 @@ pub fn check(sequencer: &Sequencer, rng: &mut Rng, bug: Option<(&str, &str)>) ->
     Ok(machine.cover)
 }
 
-fn planted(rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     check(&Sequencer { groups: 4, faults: 3 }, rng, bug)
-}
-
-const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Mutation {
-    Mutation { name, bench: Noticer::Own(planted), from, to }
-}
-
-const fn reset_bug(name: &'static str, from: &'static str, to: &'static str) -> Mutation {
-    Mutation { name, bench: Noticer::Own(check_reset), from, to }
 }
 
 /// Bugs that the bench must catch.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("sequencer: units not waited for", "wire ready = ", "wire ready = 1'b1 | "),
-    bug("sequencer: next descriptor while one is not taken", "& ~(|left)", "& 1'b1"),
-    bug("sequencer: a later fault wins", " & ~kept_q;", ";"),
-    bug("sequencer: an end that is not the last", "wire well = over & ~some", "wire well = over"),
-    reset_bug("reset_ctl: ports not waited for", "& ~(|busy_i)", "& 1'b1"),
-    reset_bug("reset_ctl: stop falls before the reset", "stop_q <= ~ended", "stop_q <= ~drained"),
+    own_bug("sequencer: units not waited for", planted, "wire ready = ", "wire ready = 1'b1 | "),
+    own_bug("sequencer: next descriptor while one is not taken", planted, "& ~(|left)", "& 1'b1"),
+    own_bug("sequencer: a later fault wins", planted, " & ~kept_q;", ";"),
+    own_bug("sequencer: an end that is not the last", planted, "wire well = over & ~some", "wire well = over"),
+    own_bug("reset_ctl: ports not waited for", check_reset, "& ~(|busy_i)", "& 1'b1"),
+    own_bug("reset_ctl: stop falls before the reset", check_reset, "stop_q <= ~ended", "stop_q <= ~drained"),
 ];

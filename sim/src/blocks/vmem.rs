@@ -1,12 +1,12 @@
 //! The vector memory, cycle by cycle against an array of words.
 
 use crate::SimError;
-use crate::bench::{BenchError, Cover};
-use crate::compile::{Job, Speed, compile};
+use crate::bench::{BenchError, Bug, Cover, build};
 use crate::ffi::{Model, PortId};
+use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::vmem::{READERS, Vmem, WRITERS};
-use hw::ir::Design;
+use hw::ir::{Design, RamStyle};
 use std::collections::VecDeque;
 
 /// Cycles of a run.
@@ -31,18 +31,10 @@ struct Reader {
 }
 
 /// Random writes and reads, often of the same words; `bug` replaces a piece of the Verilog text.
-pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let mut design = Design::default();
     let top = shape.build(&mut design)?;
-    let mut verilog = design.text();
-    if let Some((from, to)) = bug {
-        if !verilog.contains(from) {
-            return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
-        }
-        verilog = verilog.replacen(from, to, 1);
-    }
-    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint: bug.is_none() };
-    let library = compile(&job)?;
+    let library = build(&design, &top, bug)?;
     let port = |name: String| library.port(&name);
     let mut model = library.start(rng.bits() as u32 | 1);
     let mut writers = Vec::new();
@@ -162,3 +154,20 @@ fn reset(model: &mut Model, port: PortId) {
     model.tick();
     model.set(port, 0);
 }
+
+fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    let shape = Vmem { lanes: 2, vtokens: 2, groups: 3, words: 5, style: RamStyle::Block, tap: false };
+    check(&shape, rng, bug)
+}
+
+/// Bugs that the bench must catch.
+pub const MUTATIONS: &[Mutation] = &[
+    own_bug("vmem: a slot's mask ignored", planted, "wr_valid_q & wr_mask_q[1]", "wr_valid_q"),
+    own_bug(
+        "vmem: the first reader's address ignored",
+        planted,
+        "epi_rd_valid_i ? epi_rd_addr_i : qnt_rd_addr_i",
+        "qnt_rd_addr_i",
+    ),
+    own_bug("vmem: two writers at once", planted, "assign emb_ready_o = ", "assign emb_ready_o = 1'b1 | "),
+];

@@ -1,18 +1,18 @@
 //! The reset control with ports that have bursts open.
 
 use crate::SimError;
-use crate::bench::{BenchError, Cover};
-use crate::blocks::regs::{Ports, load};
+use crate::bench::{BenchError, Bug, Cover, build};
+use crate::blocks::regs::Ports;
 use crate::rng::Rng;
 use hw::blocks::reset_ctl::{ResetCtl, ResetSync};
 use hw::ir::Design;
 
 /// Soft resets with random bursts open, some of which never end.
-pub fn check(rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError> {
+pub fn check(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let block = ResetCtl { ports: 3, patience: 50 };
     let mut design = Design::default();
     let top = block.build(&mut design)?;
-    let library = load(&design, &top, bug)?;
+    let library = build(&design, &top, bug)?;
     let ports = Ports::new(&library, &top.ports)?;
     let mut model = library.start(rng.bits() as u32 | 1);
     let mut cover = Cover::default();
@@ -101,7 +101,7 @@ pub fn check(rng: &mut Rng, bug: Option<(&str, &str)>) -> Result<Cover, SimError
 fn sync(wrong: &dyn Fn(&str, u64, u64) -> Result<(), BenchError>, rng: &mut Rng) -> Result<(), SimError> {
     let mut design = Design::default();
     let top = ResetSync.build(&mut design)?;
-    let library = load(&design, &top, None)?;
+    let library = build(&design, &top, None)?;
     let ports = Ports::new(&library, &top.ports)?;
     let mut model = library.start(5);
     let latency = ResetSync::LATENCY as usize;
