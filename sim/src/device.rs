@@ -201,6 +201,11 @@ impl SimDevice {
         self.memory.faults_mut()
     }
 
+    /// The memory forgets all open bursts, as one that is reset.
+    pub fn reset_memory(&mut self) {
+        self.memory.reset();
+    }
+
     /// Starts to keep the writes to the vector memory.
     pub fn record_writes(&mut self) {
         self.writes = Some(Vec::new());
