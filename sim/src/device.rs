@@ -155,7 +155,6 @@ impl SimDevice {
         let (waves, seed) = (options.waves.clone(), options.seed);
         let turn = waves.as_ref().map_or(u64::MAX, |waves| waves.from_cycle);
         let mut device = SimDevice { model, memory, lite, irq, tap, cycles: 0, writes: None, seed, waves, turn };
-        device.turn_waves()?;
         for _ in 0..8 {
             device.model.tick();
         }
@@ -163,6 +162,8 @@ impl SimDevice {
         for _ in 0..8 {
             device.model.tick();
         }
+        // cycles count from here, those of waves too
+        device.turn_waves()?;
         Ok(device)
     }
 
