@@ -104,7 +104,10 @@ pub fn replayed<T>(
     };
     let from_cycle = failure.cycle.saturating_sub(BEFORE);
     let waves = Waves { path, from_cycle, to_cycle: failure.cycle + AFTER };
-    let again = run(&SimOptions { waves: Some(waves.clone()), ..options.clone() });
+    let traced = SimOptions { waves: Some(waves.clone()), ..options.clone() };
+    // the machine stops behind the failure, which a test may take for another one
+    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&traced)));
+    let again = again.unwrap_or_else(|_| Err(failure.clone()));
     let note = match again {
         Err(again) if waves.path.is_file() => {
             let same = if again.text == failure.text || again.cycle >= failure.cycle { "" } else { " (differs!)" };

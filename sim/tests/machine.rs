@@ -368,7 +368,7 @@ fn a_turned_bit_in_a_last_packet_is_a_fault_of_its_pass() {
 fn a_failure_is_run_again_with_waves() {
     let error = replayed("machine-test", &options(Timing::ideal(), 6), |options| {
         let mut rig = Rig::new(options);
-        let wrong = Failure { cycle: 400, text: "a planted failure".into() };
+        let wrong = Failure { cycle: 6000, text: "a planted failure".into() };
         rig.start();
         rig.device.wait(Duration::from_secs(5)).map(|_| ()).map_err(|_| wrong.clone())?;
         Err::<(), _>(wrong)
@@ -379,5 +379,5 @@ fn a_failure_is_run_again_with_waves() {
     let text = std::fs::read_to_string(path).unwrap();
     // the file begins with the values of cycle 0 and ends with the last cycle before the stop
     let last = text.lines().rfind(|l| l.starts_with('#')).unwrap();
-    assert_eq!(last, format!("#{}", 10 * (400 + sim::waves::AFTER) - 5), "waves end where they should");
+    assert_eq!(last, format!("#{}", 10 * (6000 + sim::waves::AFTER) - 5), "waves end where they should");
 }
