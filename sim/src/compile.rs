@@ -47,21 +47,74 @@ pub struct Job<'a> {
     pub lint: bool,
 }
 
-/// C++ between the model and [`crate::ffi`]: pointers to the ports, whose sizes the compiler checks.
-fn shim(top: &str, ports: &[Port]) -> String {
+/// Time units of a clock cycle in waves, whatever the clock of the board.
+const WAVE_CYCLE: u32 = 10;
+
+/// The parts of the shim that write waves, empty for a model without them.
+struct WaveParts {
+    include: &'static str,
+    state: &'static str,
+    begin: &'static str,
+    connect: &'static str,
+    end: &'static str,
+    high: String,
+    low: String,
+    functions: String,
+}
+
+impl WaveParts {
+    fn new(traced: bool) -> WaveParts {
+        if !traced {
+            let (none, text) = ("", String::new);
+            let (high, low, functions) = (text(), text(), text());
+            return WaveParts {
+                include: none,
+                state: none,
+                begin: none,
+                connect: none,
+                end: none,
+                high,
+                low,
+                functions,
+            };
+        }
+        let half = WAVE_CYCLE / 2;
+        WaveParts {
+            include: "#include \"verilated_vcd_c.h\"\n",
+            state: " VerilatedVcdC vcd; uint64_t time = 0; void dump() { if (vcd.isOpen()) vcd.dump(time); }",
+            begin: " s->context.traceEverOn(true);",
+            connect: " s->top->trace(&s->vcd, 99);",
+            end: " s->vcd.close();",
+            high: format!(" s->dump(); s->time += {half};"),
+            low: format!(" s->dump(); s->time += {};", WAVE_CYCLE - half),
+            functions: format!(
+                "uint32_t tercet_waves_open(void* p, const char* path, uint64_t cycle) {{\n\
+                 \x20   Sim* s = static_cast<Sim*>(p);\n    s->time = cycle * {WAVE_CYCLE};\n    s->vcd.open(path);\n\
+                 \x20   return s->vcd.isOpen();\n}}\n\
+                 void tercet_waves_close(void* p) {{ static_cast<Sim*>(p)->vcd.close(); }}\n"
+            ),
+        }
+    }
+}
+
+/// C++ between the model and [`crate::ffi`]: pointers to the ports, whose sizes the compiler checks. A traced model
+/// writes both halves of each clock cycle while a file is open.
+fn shim(top: &str, ports: &[Port], traced: bool) -> String {
     // whole machines have their bus's name for it
     let clock = if ports.iter().any(|p| p.name == "aclk") { "aclk" } else { "clk_i" };
+    let WaveParts { include, state, begin, connect, end, high, low, functions } = WaveParts::new(traced);
     let mut text = format!(
-        "#include \"V{top}.h\"\n#include \"verilated.h\"\n\
-         struct Sim {{ VerilatedContext context; V{top}* top; }};\n\
-         extern \"C\" {{\n\
+        "#include \"V{top}.h\"\n#include \"verilated.h\"\n{include}\
+         struct Sim {{ VerilatedContext context; V{top}* top;{state} }};\n\
+         extern \"C\" {{\n{functions}\
          void* tercet_new(uint32_t seed) {{\n\
-         \x20   Sim* s = new Sim;\n    s->context.randReset(2);\n    s->context.randSeed(static_cast<int>(seed));\n\
-         \x20   s->top = new V{top}(&s->context);\n    s->top->{clock} = 0;\n    s->top->eval();\n    return s;\n}}\n\
-         void tercet_free(void* p) {{ Sim* s = static_cast<Sim*>(p); s->top->final(); delete s->top; delete s; }}\n\
+         \x20   Sim* s = new Sim;\n    s->context.randReset(2);\n    s->context.randSeed(static_cast<int>(seed));{begin}\n\
+         \x20   s->top = new V{top}(&s->context);{connect}\n    s->top->{clock} = 0;\n    s->top->eval();\n    return s;\n}}\n\
+         void tercet_free(void* p) {{\n\
+         \x20   Sim* s = static_cast<Sim*>(p);{end} s->top->final(); delete s->top; delete s;\n}}\n\
          void tercet_eval(void* p) {{ static_cast<Sim*>(p)->top->eval(); }}\n\
-         void tercet_tick(void* p) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n\
-         \x20   t->{clock} = 1; t->eval(); t->{clock} = 0; t->eval();\n}}\n\
+         void tercet_tick(void* p) {{\n    Sim* s = static_cast<Sim*>(p);\n    V{top}* t = s->top;\n\
+         \x20   t->{clock} = 1; t->eval();{high} t->{clock} = 0; t->eval();{low}\n}}\n\
          void* tercet_port(void* p, uint32_t index) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n    switch (index) {{\n"
     );
     for (index, port) in ports.iter().enumerate() {
@@ -123,23 +176,26 @@ fn key(parts: &[&str]) -> String {
     hash.finalize().iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn compiler(tools: &Toolchain, dir: &Path) -> Command {
+fn compiler(tools: &Toolchain, dir: &Path, traced: bool) -> Command {
     let mut cxx = Command::new(&tools.cxx);
     let include = tools.root.join("include");
     cxx.current_dir(dir).args(["-std=c++20", "-fPIC", "-w", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-DVM_COVERAGE=0"]);
-    cxx.args(["-DVM_SC=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0", "-Iobj"]);
+    cxx.args(["-DVM_SC=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0", "-Iobj"]);
+    cxx.args(if traced { ["-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] } else { ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"] });
     cxx.arg(format!("-I{}", include.display())).arg(format!("-I{}/vltstd", include.display()));
     cxx
 }
 
-/// Verilator's own runtime, compiled once per toolchain.
-fn runtime(tools: &Toolchain, cache: &Path) -> Result<PathBuf, SimError> {
-    let target = cache.join(format!("runtime-{}", key(&[&format!("{tools:?}")])));
+/// Verilator's own runtime, compiled once per toolchain, with and without waves.
+fn runtime(tools: &Toolchain, cache: &Path, traced: bool) -> Result<PathBuf, SimError> {
+    let waves = if traced { "#include \"verilated_vcd_c.cpp\"\n" } else { "" };
+    let target = cache.join(format!("runtime-{}", key(&[&format!("{tools:?}"), waves])));
     let object = target.join("runtime.o");
     if !object.exists() {
         let dir = scratch(&target)?;
-        write(dir.join("runtime.cpp"), "#include \"verilated.cpp\"\n#include \"verilated_threads.cpp\"\n")?;
-        run(compiler(tools, &dir).args(["-O1", "-c", "runtime.cpp", "-o", "runtime.o"]), "the runtime")?;
+        let text = format!("#include \"verilated.cpp\"\n#include \"verilated_threads.cpp\"\n{waves}");
+        write(dir.join("runtime.cpp"), &text)?;
+        run(compiler(tools, &dir, traced).args(["-O1", "-c", "runtime.cpp", "-o", "runtime.o"]), "the runtime")?;
         publish(&dir, &target)?;
     }
     Ok(object)
@@ -156,17 +212,25 @@ fn headers(tools: &Toolchain, cache: &Path, flags: &[&str]) -> Result<Option<Pat
     if !parsed.exists() {
         let dir = scratch(&target)?;
         let header = tools.root.join("include/verilated.h");
-        let mut cxx = compiler(tools, &dir);
+        let mut cxx = compiler(tools, &dir, false);
         run(cxx.args(flags).args(["-x", "c++-header"]).arg(header).args(["-o", "verilated.pch"]), "the headers")?;
         publish(&dir, &target)?;
     }
     Ok(Some(parsed))
 }
 
-/// Compiles one file of a model.
-fn object(tools: &Toolchain, cache: &Path, dir: &Path, name: &str, flags: &[&str], top: &str) -> Result<(), SimError> {
-    let mut cxx = compiler(tools, dir);
-    if let Some(parsed) = headers(tools, cache, flags)? {
+/// Compiles one file of a model. Traced models are rare and have other macros: they read the headers themselves.
+fn object(
+    tools: &Toolchain,
+    cache: &Path,
+    dir: &Path,
+    name: &str,
+    flags: &[&str],
+    top: &str,
+    traced: bool,
+) -> Result<(), SimError> {
+    let mut cxx = compiler(tools, dir, traced);
+    if let Some(parsed) = if traced { None } else { headers(tools, cache, flags)? } {
         cxx.arg("-include-pch").arg(parsed);
     }
     run(cxx.args(flags).args(["-c", &format!("{name}.cpp"), "-o", &format!("{name}.o")]), top)
@@ -184,10 +248,14 @@ pub fn lint(top: &str, verilog: &str) -> Result<(), SimError> {
     result
 }
 
-fn verilate(job: &Job, tools: &Toolchain, dir: &Path) -> Result<(), SimError> {
+fn verilate(job: &Job, tools: &Toolchain, dir: &Path, traced: bool) -> Result<(), SimError> {
     let mut verilator = tools.verilator();
     verilator.current_dir(dir).args(["--cc", "-O3", "--x-assign", "unique"]);
     verilator.args(["--x-initial", "unique", "--noassert", "--top-module", job.top, "--Mdir", "obj"]);
+    if traced {
+        // by default wide signals are left out
+        verilator.args(["--trace", "--trace-max-width", "1024", "--trace-max-array", "64"]);
+    }
     // all modules of a model lie in one file here
     verilator.args(if job.lint { ["-Wall", "-Wno-DECLFILENAME"] } else { ["-Wno-lint", "-Wno-fatal"] });
     run(verilator.arg("dut.v"), job.top)
@@ -205,19 +273,28 @@ fn sources(dir: &Path) -> Result<Vec<String>, SimError> {
 
 /// Builds a model, or finds it in the cache, and loads it.
 pub fn compile(job: &Job) -> Result<Library, SimError> {
+    build(job, false)
+}
+
+/// The same model, able to write waves (VCD): slower, and slower to build.
+pub fn compile_traced(job: &Job) -> Result<Library, SimError> {
+    build(job, true)
+}
+
+fn build(job: &Job, traced: bool) -> Result<Library, SimError> {
     let tools = toolchain::find()?;
     let cache = toolchain::target_dir()?.join("verilated");
-    let shim = shim(job.top, job.ports);
+    let shim = shim(job.top, job.ports, traced);
     let flags = format!("{:?} {}", job.speed.flags(), job.lint);
     let name = format!("{}-{}", job.top, key(&[job.verilog, &shim, &format!("{tools:?}"), &flags, "1"]));
     let target = cache.join(name);
     let library = target.join("model.so");
     if !library.exists() {
-        let runtime = runtime(&tools, &cache)?;
+        let runtime = runtime(&tools, &cache, traced)?;
         let dir = scratch(&target)?;
         write(dir.join("dut.v"), job.verilog)?;
         write(dir.join("shim.cpp"), &shim)?;
-        verilate(job, &tools, &dir)?;
+        verilate(job, &tools, &dir, traced)?;
         let (mut hot, mut cold) = (String::from("#include \"shim.cpp\"\n"), String::new());
         for name in sources(&dir)? {
             // set-up code runs once: optimising it only costs compile time
@@ -226,12 +303,12 @@ pub fn compile(job: &Job) -> Result<Library, SimError> {
         }
         write(dir.join("hot.cpp"), &hot)?;
         write(dir.join("cold.cpp"), &cold)?;
-        object(&tools, &cache, &dir, "hot", job.speed.flags(), job.top)?;
-        object(&tools, &cache, &dir, "cold", &["-O0"], job.top)?;
+        object(&tools, &cache, &dir, "hot", job.speed.flags(), job.top, traced)?;
+        object(&tools, &cache, &dir, "cold", &["-O0"], job.top, traced)?;
         let mut link = Command::new(&tools.cxx);
         link.current_dir(&dir).args(["-shared", "-o", "model.so", "hot.o", "cold.o"]).arg(&runtime);
         run(link.args(["-Wl,-Bsymbolic", "-latomic"]), job.top)?;
         publish(&dir, &target)?;
     }
-    Library::load(&library, job.top, job.ports)
+    Library::load(&library, job.top, job.ports, traced)
 }

@@ -5,8 +5,9 @@
 
 use crate::SimError;
 use crate::axi::{Counters, Faults, Memory, Timing};
-use crate::compile::{Job, Speed, compile};
+use crate::compile::{Job, Speed, compile, compile_traced};
 use crate::ffi::{Library, Model, PortId};
+pub use crate::waves::Waves;
 use hw::ir::Design;
 use hw::preset::Machine;
 use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
@@ -30,6 +31,8 @@ pub struct SimOptions {
     pub seed: u64,
     /// How hard the C++ compiler works.
     pub speed: Speed,
+    /// Waves to write; `None`: those that the environment asks for ([`crate::waves`]).
+    pub waves: Option<Waves>,
 }
 
 /// The ports of the control interface.
@@ -104,23 +107,32 @@ pub struct SimDevice {
     tap: Tap,
     cycles: u64,
     writes: Option<Vec<VectorWrite>>,
+    seed: u64,
+    /// Waves that are being written or will be, and the next cycle at which that changes.
+    waves: Option<Waves>,
+    turn: u64,
 }
 
-/// Generates and compiles a machine, or finds it in the cache.
-pub fn build(machine: &Machine, speed: Speed) -> Result<Library, SimError> {
+/// Generates and compiles a machine, or finds it in the cache. Only a traced one can write waves.
+pub fn build(machine: &Machine, speed: Speed, traced: bool) -> Result<Library, SimError> {
     let mut design = Design::default();
     let top = machine.build_tapped(&mut design)?;
     let verilog = design.text();
-    compile(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
+    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false };
+    if traced { compile_traced(&job) } else { compile(&job) }
 }
 
 impl SimDevice {
     /// Builds a machine and takes it out of reset.
     pub fn new(machine: &Machine, options: &SimOptions) -> Result<SimDevice, SimError> {
-        SimDevice::start(&build(machine, options.speed)?, machine, options)
+        let mut options = options.clone();
+        if options.waves.is_none() {
+            options.waves = Waves::from_environment(&machine.name)?;
+        }
+        SimDevice::start(&build(machine, options.speed, options.waves.is_some())?, machine, &options)
     }
 
-    /// Starts a machine that is built already.
+    /// Starts a machine that is built already; for waves it must be built with them.
     pub fn start(library: &Library, machine: &Machine, options: &SimOptions) -> Result<SimDevice, SimError> {
         let bytes = vec![0; options.memory_bytes as usize];
         let mut memory = Memory::new(bytes, MEMORY_BASE, options.timing.clone(), options.seed);
@@ -140,7 +152,9 @@ impl SimDevice {
             data: library.port("tap_data")?,
         };
         let irq = library.port("irq")?;
-        let mut device = SimDevice { model, memory, lite, irq, tap, cycles: 0, writes: None };
+        let (waves, seed) = (options.waves.clone(), options.seed);
+        let turn = waves.as_ref().map_or(u64::MAX, |waves| waves.from_cycle);
+        let mut device = SimDevice { model, memory, lite, irq, tap, cycles: 0, writes: None, seed, waves, turn };
         for _ in 0..8 {
             device.model.tick();
         }
@@ -148,12 +162,34 @@ impl SimDevice {
         for _ in 0..8 {
             device.model.tick();
         }
+        // cycles count from here, those of waves too
+        device.turn_waves()?;
         Ok(device)
     }
 
     /// Clock cycles since the start.
     pub fn cycles(&self) -> u64 {
         self.cycles
+    }
+
+    /// How to see the current cycle again.
+    pub fn replay_hint(&self) -> String {
+        let shown = self.waves.as_ref().map(|waves| waves.viewer());
+        let how =
+            shown.unwrap_or_else(|| "run again with WAVES=1, or with sim::waves::replayed, for waves".to_string());
+        format!("cycle {}, seed {}: {how}", self.cycles, self.seed)
+    }
+
+    /// Opens or ends the file of waves where its cycle has come.
+    fn turn_waves(&mut self) -> Result<(), SimError> {
+        let Some(waves) = self.waves.as_ref().filter(|_| self.cycles >= self.turn) else { return Ok(()) };
+        if self.cycles < waves.to_cycle {
+            self.model.open_waves(&waves.path, self.cycles)?;
+            self.turn = waves.to_cycle;
+        } else {
+            self.model.close_waves();
+        }
+        Ok(())
     }
 
     /// What a memory port has seen.
@@ -164,6 +200,11 @@ impl SimDevice {
     /// Failures of the memory, to be set.
     pub fn faults_mut(&mut self) -> &mut Faults {
         self.memory.faults_mut()
+    }
+
+    /// The memory forgets all open bursts, as one that is reset.
+    pub fn reset_memory(&mut self) {
+        self.memory.reset();
     }
 
     /// Starts to keep the writes to the vector memory.
@@ -178,8 +219,18 @@ impl SimDevice {
 
     /// One clock cycle.
     fn step(&mut self) -> Result<(), TransportError> {
-        let step = self.memory.step(&mut self.model);
-        step.map_err(|error| TransportError::Lost { reason: format!("the machine broke a rule of AXI: {error}") })?;
+        if self.cycles >= self.turn {
+            let turned = self.turn_waves();
+            turned.map_err(|error| TransportError::Lost { reason: error.to_string() })?;
+            if self.waves.as_ref().is_some_and(|waves| self.cycles >= waves.to_cycle) {
+                return Err(TransportError::Lost { reason: format!("the waves end here, in cycle {}", self.cycles) });
+            }
+        }
+        if let Err(error) = self.memory.step(&mut self.model) {
+            let reason = format!("the machine broke a rule of AXI: {error} ({})", self.replay_hint());
+            self.model.close_waves();
+            return Err(TransportError::Lost { reason });
+        }
         if let Some(writes) = &mut self.writes
             && self.model.get(self.tap.valid) == 1
         {
@@ -205,7 +256,9 @@ impl SimDevice {
                 return Ok(());
             }
         }
-        Err(TransportError::Lost { reason: format!("{what}: no answer in {LITE_LIMIT} cycles") })
+        Err(TransportError::Lost {
+            reason: format!("{what}: no answer in {LITE_LIMIT} cycles ({})", self.replay_hint()),
+        })
     }
 }
 

@@ -1,18 +1,19 @@
 //! A loaded model. All unsafe code of the crate is here.
 //!
-//! The library was made by [`crate::compile`] from this crate's own C++ text, which fixes the five
+//! The library was made by [`crate::compile`] from this crate's own C++ text, which fixes the
 //! functions and checks the size of every port.
 #![allow(unsafe_code)]
 
 use crate::SimError;
 use crate::compile::port_bytes;
 use hw::ir::Port;
-use std::ffi::c_void;
+use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
 
 type New = unsafe extern "C" fn(u32) -> *mut c_void;
 type Act = unsafe extern "C" fn(*mut c_void);
+type Open = unsafe extern "C" fn(*mut c_void, *const c_char, u64) -> u32;
 type PortOf = unsafe extern "C" fn(*mut c_void, u32) -> *mut c_void;
 
 /// A compiled model in memory, from which any number of independent copies can be started.
@@ -25,6 +26,8 @@ pub struct Library {
     eval: Act,
     tick: Act,
     port: PortOf,
+    /// Opens and closes a file of waves, in a traced model.
+    waves: Option<(Open, Act)>,
     top: String,
     ports: Arc<Vec<Port>>,
 }
@@ -48,7 +51,7 @@ unsafe impl Send for Model {}
 
 impl Library {
     /// Loads a library that [`crate::compile`] has built for these ports.
-    pub(crate) fn load(path: &Path, top: &str, ports: &[Port]) -> Result<Library, SimError> {
+    pub(crate) fn load(path: &Path, top: &str, ports: &[Port], traced: bool) -> Result<Library, SimError> {
         let load_error = |error| SimError::Load { path: path.to_path_buf(), error };
         // SAFETY: the library holds only the model and our shim; its initialisers touch nothing of ours.
         let code = unsafe { libloading::Library::new(path) }.map_err(load_error)?;
@@ -63,8 +66,18 @@ impl Library {
                 *code.get::<PortOf>(b"tercet_port").map_err(load_error)?,
             )
         };
+        let mut waves = None;
+        if traced {
+            // SAFETY: the shim of a traced model declares these two functions as well; otherwise as above.
+            waves = Some(unsafe {
+                (
+                    *code.get::<Open>(b"tercet_waves_open").map_err(load_error)?,
+                    *code.get::<Act>(b"tercet_waves_close").map_err(load_error)?,
+                )
+            });
+        }
         let ports = Arc::new(ports.to_vec());
-        Ok(Library { _code: Arc::new(code), new, free, eval, tick, port, top: top.to_string(), ports })
+        Ok(Library { _code: Arc::new(code), new, free, eval, tick, port, waves, top: top.to_string(), ports })
     }
 
     /// Starts a copy; `seed` fills its registers and memories with random bits.
@@ -104,6 +117,29 @@ impl Model {
     pub fn tick(&mut self) {
         // SAFETY: as in `eval`.
         unsafe { (self.library.tick)(self.state) }
+    }
+
+    /// Writes waves of everything from now on to this file (VCD); `cycle` is the number of the next cycle.
+    pub fn open_waves(&mut self, path: &Path, cycle: u64) -> Result<(), SimError> {
+        let (open, _) = self.library.waves.ok_or_else(|| SimError::NoWaves { top: self.library.top.clone() })?;
+        let fail = |error| SimError::File { path: path.to_path_buf(), error };
+        let name = CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|error| fail(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
+        // a file that cannot be made is our error, not Verilator's
+        std::fs::File::create(path).map_err(fail)?;
+        // SAFETY: as in `eval`; `name` ends with a zero byte and outlives the call, which copies it.
+        match unsafe { open(self.state, name.as_ptr(), cycle) } {
+            0 => Err(fail(std::io::Error::other("Verilator cannot write it"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the file of waves, if one is open.
+    pub fn close_waves(&mut self) {
+        if let Some((_, close)) = self.library.waves {
+            // SAFETY: as in `eval`.
+            unsafe { close(self.state) }
+        }
     }
 
     /// Sets a port to the low bits of `words`, missing words are zero.

@@ -3,6 +3,7 @@
 //! * [`toolchain`]: finds Verilator and a C++ compiler.
 //! * [`compile`]: Verilog to a shared library, cached by content.
 //! * [`ffi`]: the loaded library; the only unsafe code.
+//! * [`waves`]: waves of whole machines, and failures run again with them.
 //! * [`axi`]: a memory behind AXI4 ports, with the habits of real ones.
 //! * [`mod@bench`]: stream drivers, monitors, scoreboard and coverage for block tests.
 //! * [`blocks`]: the blocks with their oracles from `spec`.
@@ -18,6 +19,7 @@ pub mod ffi;
 pub mod mutate;
 pub mod rng;
 pub mod toolchain;
+pub mod waves;
 
 use std::path::PathBuf;
 use thiserror::Error;
@@ -75,6 +77,12 @@ pub enum SimError {
         top: String,
         /// The port.
         port: String,
+    },
+    /// Waves of a model that was built without them.
+    #[error("module {top} was built without waves")]
+    NoWaves {
+        /// The module.
+        top: String,
     },
     /// The generator refused.
     #[error(transparent)]

@@ -58,7 +58,7 @@ fn check(
     let image = compile(&weights, &machine.shape(), Options::default()).map_err(|e| e.to_string())?;
     let memory_bytes = image.memory_bytes(2).next_multiple_of(4096);
     let mut reference = ReferenceRunner::new(machine.shape(), memory_bytes).map_err(|e| e.to_string())?;
-    let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick };
+    let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick, waves: None };
     let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
     let name = machine.name.clone();
     let mut rtl = Driver::new(device, expected(machine), name, Duration::from_secs(60)).map_err(|e| e.to_string())?;

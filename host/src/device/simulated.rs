@@ -36,7 +36,7 @@ impl SimulatedDevice {
         let image =
             compile(weights, &machine.shape(), options).map_err(|error| EngineError::Device(error.to_string()))?;
         let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096);
-        let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full };
+        let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).map_err(|error| RunError::Device(error.to_string()))?;
         let name = format!("RTL of preset {} in Verilator", machine.name);
         DeviceEngine::new(image, Driver::new(device, expected(machine), name, DEADLINE)?)

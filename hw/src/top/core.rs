@@ -94,9 +94,8 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     }
     let spare = ["index_o", "label_o"].map(|port| units.sequencer.out(port));
     m.unused("sequencer", &spare);
-    // streams run ahead of their users: whether they are idle says nothing about the pass
-    let spare: Vec<Expr> = units.streams.iter().chain([&units.weights]).map(|u| u.out("idle_o")).collect();
-    m.unused("streams", &spare);
+    let drained = units.streams.iter().chain([&units.weights]).fold(lit(1, 1), |all, u| all & u.out("idle_o"));
+    units.sequencer.set(&mut m, "streams_idle_i", &drained);
 
     m.comment("The outside.");
     expose(&mut m, &regs, "s_", "s_");

@@ -168,10 +168,11 @@ impl ReadPort {
 
     /// The first burst, or with reordering one that is the first of its id.
     fn pick(&self, shared: &mut Shared) -> Option<usize> {
+        let silent = shared.faults.silent.is_some();
         let can = |at: usize| {
             let burst = &self.queue[at];
             let first = !self.queue.iter().take(at).any(|earlier| earlier.id == burst.id);
-            first && !burst.silent && burst.ready_at <= shared.cycle
+            first && !(burst.silent && silent) && burst.ready_at <= shared.cycle
         };
         if !shared.timing.reorder {
             return can(0).then_some(0);

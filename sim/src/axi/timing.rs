@@ -84,7 +84,7 @@ pub struct Faults {
     pub flip: Option<(usize, u64, usize)>,
     /// Byte of the memory whose accesses are answered with SLVERR.
     pub error_at: Option<u64>,
-    /// Port, burst: a read burst that is never answered.
+    /// Port, burst: a read burst that is not answered as long as this is set.
     pub silent: Option<(usize, u64)>,
     /// Port, burst: a read burst whose last beat is not marked.
     pub drop_last: Option<(usize, u64)>,

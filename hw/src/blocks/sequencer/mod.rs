@@ -53,7 +53,8 @@ impl Sequencer {
              \x20        took it; its fields stay until then. Linear: matrix and epi. Quant: quant, and pack (mode ACT)\n\
              \x20        or kv (KEY, VALUE)\n\
              Idle     a unit must show idle_i low in the cycle after it took a command, or one cycle later\n\
-             End      waits for all units; must be the program's last word\n\
+             End      waits for all units and until the streams have read and checked their last packets\n\
+             \x20        (streams_idle_i); must be the program's last word\n\
              Faults   the first is kept with number and label of the descriptor in issue; later ones are lost.\n\
              \x20        Nothing new is offered; a command that was stays until it is taken. Of several units in one\n\
              \x20        cycle the lowest counts. After a fault only a reset helps\n\
@@ -69,6 +70,7 @@ impl Sequencer {
         let words = m.input("program_words_i", uint(32));
         let groups = m.input("groups_i", uint(groups_width));
         let idle = m.input("idle_i", uint(UNITS));
+        let streams_idle = m.input("streams_idle_i", uint(1));
         let run = m.source("prog_cmd", &[("addr", uint(32)), ("packets", uint(32)), ("words", uint(32))]);
         let prog = m.sink("prog", &[("data", uint(32 * WORDS as u32))]);
         let sources = TARGETS.map(|t| m.source(t.name, &t.ports(groups_width)));
@@ -115,7 +117,8 @@ impl Sequencer {
         let waits = end.mux(&lit(wait::ALL.into(), UNITS), &d.slice(8, UNITS));
         let waits_q = m.delay("waits_q", &waits);
         let idle_q = m.delay("idle_q", &idle);
-        let ready = m.wire("ready", &(&idle_q | !&waits_q).all());
+        let drained_q = m.delay("drained_q", &streams_idle);
+        let ready = m.wire("ready", &((&idle_q | !&waits_q).all() & (&drained_q | !&end_q)));
 
         m.comment("Issue: a bit for each unit that still has to take the descriptor.");
         let go = m.wire("go", &(at(WAIT) & &ready & !&end_q & !&bad_q & !&raise & !&stopped));

@@ -140,6 +140,7 @@ impl Machine {
             self.set(&format!("{name}_ready_i"), 0);
         }
         self.set("idle_i", wait::ALL.into());
+        self.set("streams_idle_i", 1);
         self.set("progress_i", 1);
         self.set("rst_i", 1);
         for _ in 0..3 {
@@ -453,6 +454,7 @@ impl Machine {
                 self.set(&format!("{}_ready_i", TARGETS[at].0), ready);
             }
             self.set("idle_i", wait::ALL.into());
+        self.set("streams_idle_i", 1);
             self.model.eval();
             self.expect("commands after a fault", (self.valids() & !valid).into(), 0)?;
             valid = self.valids();
