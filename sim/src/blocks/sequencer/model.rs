@@ -454,7 +454,7 @@ impl Machine {
                 self.set(&format!("{}_ready_i", TARGETS[at].0), ready);
             }
             self.set("idle_i", wait::ALL.into());
-        self.set("streams_idle_i", 1);
+            self.set("streams_idle_i", 1);
             self.model.eval();
             self.expect("commands after a fault", (self.valids() & !valid).into(), 0)?;
             valid = self.valids();
