@@ -111,8 +111,6 @@ impl Rig {
     }
 
     fn load(&mut self, program: &[Descriptor]) {
-        // a pass may be done while the rest of its program's last packet is still being read
-        self.device.wait(Duration::ZERO).unwrap();
         let bytes: Vec<u8> = program.iter().flat_map(Descriptor::to_bytes).collect();
         let mut packets = Vec::new();
         write_packets(&bytes, self.beat(), 0, &mut packets);

@@ -103,7 +103,7 @@ pub const MUTATIONS: &[Mutation] = &[
     own_bug("sequencer: units not waited for", planted, "wire ready = ", "wire ready = 1'b1 | "),
     own_bug("sequencer: next descriptor while one is not taken", planted, "& ~(|left)", "& 1'b1"),
     own_bug("sequencer: a later fault wins", planted, " & ~kept_q;", ";"),
-    own_bug("sequencer: an end that is not the last", planted, "wire well = over & ~some", "wire well = over"),
+    own_bug("sequencer: an end that is not the last", planted, " | (over & some)) | (", ") | ("),
     own_bug("reset_ctl: ports not waited for", check_reset, "& ~(|busy_i)", "& 1'b1"),
     own_bug("reset_ctl: stop falls before the reset", check_reset, "stop_q <= ~ended", "stop_q <= ~drained"),
 ];

@@ -118,7 +118,7 @@ impl Sequencer {
         let waits_q = m.delay("waits_q", &waits);
         let idle_q = m.delay("idle_q", &idle);
         let drained_q = m.delay("drained_q", &streams_idle);
-        let ready = m.wire("ready", &((&idle_q | !&waits_q).all() & (&drained_q | !&end_q)));
+        let ready = m.wire("ready", &(&idle_q | !&waits_q).all());
 
         m.comment("Issue: a bit for each unit that still has to take the descriptor.");
         let go = m.wire("go", &(at(WAIT) & &ready & !&end_q & !&bad_q & !&raise & !&stopped));
@@ -136,7 +136,7 @@ impl Sequencer {
 
         m.comment("Ends.");
         let over = m.wire("over", &(at(WAIT) & &end_q & &ready & !&bad_q));
-        let well = m.wire("well", &(&over & !&some & !&raise & !&stopped));
+        let well = m.wire("well", &(&over & &drained_q & !&some & !&raise & !&stopped));
         let wrong_end = (at(LOAD) & !&some) | (&over & &some);
         let done_q = m.reg_reset("done_q", &lit(0, 1));
         m.next(&done_q, &well);
