@@ -8,16 +8,18 @@ use std::rc::Rc;
 
 /// Codes of faults on the memory side.
 pub mod fault {
+    use spec::regs::fault as codes;
+
     /// An access outside of the memory that the host has given.
-    pub const BAD_ADDRESS: u128 = 1;
+    pub const BAD_ADDRESS: u128 = codes::BAD_ADDRESS as u128;
     /// A read that memory answered with an error.
-    pub const READ_ERROR: u128 = 2;
+    pub const READ_ERROR: u128 = codes::READ_ERROR as u128;
     /// A write that memory answered with an error.
-    pub const WRITE_ERROR: u128 = 3;
+    pub const WRITE_ERROR: u128 = codes::WRITE_ERROR as u128;
     /// A packet whose checksum is wrong.
-    pub const CRC: u128 = 4;
+    pub const CRC: u128 = codes::CRC as u128;
     /// A weight byte that is no five trits.
-    pub const ILLEGAL_CODE: u128 = 5;
+    pub const ILLEGAL_CODE: u128 = codes::ILLEGAL_CODE as u128;
 }
 
 /// Bits of addresses.
