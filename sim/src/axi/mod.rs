@@ -155,6 +155,12 @@ impl Memory {
         Ok(())
     }
 
+    /// Ports at which a beat was read in the last cycle, a bit each.
+    pub fn beats_now(&self) -> u64 {
+        let port = |(at, port): (usize, &Port)| u64::from(port.read.as_ref().is_some_and(ReadPort::moved)) << at;
+        self.ports.iter().enumerate().map(port).sum()
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.shared.bytes
