@@ -116,7 +116,6 @@ pub struct Profile {
     words: u64,
     linear: usize,
     start: Option<u64>,
-    over: bool,
 }
 
 impl Profile {
@@ -124,22 +123,15 @@ impl Profile {
     pub fn begin(&mut self, plan: Plan) {
         self.plan = plan;
         self.passes += 1;
-        (self.words, self.linear, self.start, self.over) = (0, 0, None, false);
+        (self.words, self.linear, self.start) = (0, 0, None);
     }
 
-    /// One cycle. The first counted one is the first after the doorbell: until then the sequencer shows the last
-    /// pass's end, and all units are idle.
+    /// One cycle; those in which no pass runs do not count.
     pub fn see(&mut self, now: &Activity) {
-        let idle = now.idle == wait::ALL;
-        let last = self.plan.len().saturating_sub(1) as u32;
-        if self.start.is_none() && idle && (now.index == last || self.passes == 1 && now.index == 0) {
-            return;
-        }
-        if self.over {
+        if !now.running {
             return;
         }
         let start = *self.start.get_or_insert(now.cycle);
-        self.over = idle && now.index == last && !now.waiting;
         self.words += u64::from(now.beat);
         while self.plan.last_word(self.linear).is_some_and(|last| self.words > last) {
             self.linear += 1;
@@ -200,7 +192,8 @@ mod tests {
 
     fn activity(cycle: u64, index: u32, busy: u32) -> Activity {
         let idle = wait::ALL & !busy;
-        Activity { cycle, index, idle, beat: false, starved: false, tables: false, sums: false, waiting: true, ports: 3 }
+        let (beat, starved, tables, sums, waiting, running) = (false, false, false, false, true, true);
+        Activity { cycle, index, idle, beat, starved, tables, sums, waiting, running, ports: 3 }
     }
 
     /// Every cycle between doorbell and end counts once, whatever happens in it.

@@ -1,7 +1,8 @@
 //! A machine in Verilator with a model in its memory, and the passes of a case.
 
 use crate::cases::{Case, Kind};
-use crate::profile::{Plan, Profile};
+use crate::plan::Plan;
+use crate::profile::Profile;
 use anyhow::{Context, Result, anyhow};
 use host::compile::DeviceImage;
 use host::device::driver::Driver;
@@ -14,7 +15,7 @@ use sim::device::{SimDevice, SimOptions};
 use spec::device::{Pass, Slot};
 use spec::model::random::Rng;
 use spec::program::{LINE, PACKET, stream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// What a case took.
@@ -49,9 +50,10 @@ const SEQUENCES: usize = 8;
 
 impl Rig {
     /// Builds the machine (or finds it in the cache) and loads the model and random caches.
-    pub fn new(machine: &Machine, image: DeviceImage, timing: Timing) -> Result<Rig> {
+    pub fn new(machine: &Machine, image: DeviceImage) -> Result<Rig> {
         let sequences = SEQUENCES.min(image.shape.tokens);
         let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096);
+        let timing = Timing::ideal();
         let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).context("building the machine in Verilator")?;
         let profile = Arc::new(Mutex::new(Profile::default()));
@@ -84,9 +86,18 @@ impl Rig {
         Ok(())
     }
 
-    /// Changes the memory's delays.
-    pub fn set_timing(&mut self, timing: Timing) {
-        self.driver.transport_mut().set_timing(timing);
+    fn profile(&self) -> Result<MutexGuard<'_, Profile>> {
+        self.profile.lock().map_err(|_| anyhow!("the profile is lost: a thread that held it panicked"))
+    }
+
+    /// The compiled model, without the bytes of its sections.
+    pub fn image(&self) -> &DeviceImage {
+        &self.image
+    }
+
+    /// Another memory model, begun anew: results do not depend on what ran before.
+    pub fn restart(&mut self, timing: Timing) {
+        self.driver.transport_mut().restart_memory(timing, 1);
     }
 
     fn slot(&self, index: usize, position: usize, sequence: usize, run: usize) -> Slot {
@@ -120,8 +131,7 @@ impl Rig {
         let image = &self.image;
         let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
         let ports = image.shape.ports;
-        let lock = |error| anyhow!("the profile is lost: {error}");
-        *self.profile.lock().map_err(|_| lock("a panic"))? = Profile::default();
+        *self.profile()? = Profile::default();
         let seen = self.profile.clone();
         let start = Instant::now();
         let before: Vec<Counters> = (0..ports).map(|port| self.driver.transport().port_counters(port)).collect();
@@ -137,11 +147,12 @@ impl Rig {
         };
         for (slots, want_logits) in self.passes(case) {
             let program = if want_logits == 0 { &self.image.body } else { &self.image.full };
-            let weights = program.descriptors.iter().filter(|d| {
-                d.op() == Some(spec::program::Op::Stream) && d.get("stream") == stream::WEIGHT
-            });
+            let weights = program
+                .descriptors
+                .iter()
+                .filter(|d| d.op() == Some(spec::program::Op::Stream) && d.get("stream") == stream::WEIGHT);
             outcome.weight_bytes += weights.map(|d| u64::from(d.get("packets")) * PACKET * ports as u64).sum::<u64>();
-            self.profile.lock().map_err(|_| lock("a panic"))?.begin(Plan::new(&program.descriptors));
+            self.profile()?.begin(Plan::new(&program.descriptors));
             let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
             let pass = Pass { program_line, program_words, slots, want_logits };
             let seen = seen.clone();
@@ -165,7 +176,7 @@ impl Rig {
             }
             outcome.passes += 1;
         }
-        outcome.profile = self.profile.lock().map_err(|_| lock("a panic"))?.clone();
+        outcome.profile = self.profile()?.clone();
         for (port, before) in before.iter().enumerate() {
             let after = self.driver.transport().port_counters(port);
             outcome.ports.push(Counters {

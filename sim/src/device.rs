@@ -110,6 +110,8 @@ pub struct Activity {
     pub sums: bool,
     /// The descriptor waits for units.
     pub waiting: bool,
+    /// A pass runs.
+    pub running: bool,
     /// Ports at which a beat was read, a bit each.
     pub ports: u64,
 }
@@ -229,9 +231,9 @@ impl SimDevice {
         self.memory.counters(port)
     }
 
-    /// Changes the memory's delays.
-    pub fn set_timing(&mut self, timing: Timing) {
-        *self.memory.timing_mut() = timing;
+    /// Gives the memory other delays, as if it were new; between passes only.
+    pub fn restart_memory(&mut self, timing: Timing, seed: u64) {
+        self.memory.restart(timing, seed);
     }
 
     /// Failures of the memory, to be set.
@@ -272,6 +274,7 @@ impl SimDevice {
             tables: event(2),
             sums: event(3),
             waiting: event(4),
+            running: event(5),
             ports: self.memory.beats_now(),
         }
     }

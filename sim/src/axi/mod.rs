@@ -126,6 +126,13 @@ impl Memory {
         }
     }
 
+    /// Begins anew with these delays, as a new memory with the same bytes would; no burst may be open.
+    pub fn restart(&mut self, timing: Timing, seed: u64) {
+        self.reset();
+        let shared = &mut self.shared;
+        (shared.timing, shared.rng, shared.cycle, shared.budget) = (timing, Rng::new(seed), 0, 0);
+    }
+
     /// Forgets the ports: the memory may be attached to another model.
     pub fn detach(&mut self) {
         self.ports.clear();

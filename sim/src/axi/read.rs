@@ -90,6 +90,7 @@ impl ReadPort {
         self.queue.clear();
         self.held = None;
         self.offered = false;
+        (self.loss, self.lost, self.pause) = (0, 0, 0);
     }
 
     pub(super) fn step(
