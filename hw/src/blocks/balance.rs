@@ -25,10 +25,10 @@ struct Head {
     valid: Expr,
     /// Stream and lowest bit of the frame: the memory that its beats are written to.
     target: Expr,
-    /// The frame's other bits and the beat.
+    fires: Expr,
+    /// A cycle later: the frame's other bits and the beat.
     place: Expr,
     last: Expr,
-    fires: Expr,
     data: Expr,
 }
 
@@ -169,7 +169,11 @@ impl Balance {
             m.next_when(&beat_q, &fires, &beat_q.add_wrap(&lit(1, beat_bits)));
             let last = beat_q.all();
             m.drive(&ends, &(&fires & &last));
-            heads.push(Head { valid, target, place, last, fires, data: ins[j].field("data") });
+            // the multiplexers stand behind registers, so that each is a LUT a bit
+            let place = m.delay(&format!("place{j}_q"), &place);
+            let last = m.delay(&format!("last{j}_q"), &last);
+            let data = m.delay(&format!("data{j}_q"), &ins[j].field("data"));
+            heads.push(Head { valid, target, fires, place, last, data });
         }
         Ok(heads)
     }
@@ -185,7 +189,7 @@ impl Balance {
         let (frame_bits, beat_bits) = (index_width(frames.into()), beats.ilog2());
         let place_bits = beat_bits + frame_bits - 1;
         let name = |what: &str| format!("s{stream}_{what}");
-        m.comment(&format!("Stream {stream}: beats are written a cycle after they came."));
+        m.comment(&format!("Stream {stream}: beats are written a cycle after they came, from any port."));
         let full_q = m.reg_reset(&name("full_q"), &lit(0, frames));
         let (mut memories, mut fills) = (Vec::new(), vec![lit(0, 1); frames as usize]);
         for odd in 0..2 {
@@ -196,30 +200,25 @@ impl Balance {
                 .enumerate()
                 .map(|(j, h)| m.wire(&part(&format!("hit{j}")), &(&h.fires & h.target.eq(&target))))
                 .collect();
-            let select = encode(&hits);
-            let select: Vec<Expr> =
-                select.iter().enumerate().map(|(b, e)| m.wire(&part(&format!("select{b}")), e)).collect();
-            let chosen = |of: &dyn Fn(&Head) -> Expr| choose(&select, &heads.iter().map(of).collect::<Vec<_>>());
-            let hit = cat(&hits).any();
             let write_q = m.reg_reset(&part("write_q"), &lit(0, 1));
-            m.next(&write_q, &hit);
-            let keep = |m: &mut Module, what: &str, value: &Expr| {
-                let q = m.reg(&part(what), value.ty());
-                m.next_when(&q, &hit, value);
-                q
+            m.next(&write_q, &cat(&hits).any());
+            let select: Vec<Expr> =
+                encode(&hits).iter().enumerate().map(|(bit, e)| m.delay(&part(&format!("select{bit}_q")), e)).collect();
+            let mut chosen = |what: &str, of: &dyn Fn(&Head) -> Expr| {
+                m.wire(&part(what), &choose(&select, &heads.iter().map(of).collect::<Vec<_>>()))
             };
-            let place_q = keep(m, "place_q", &chosen(&|h| h.place.clone()));
-            let last_q = keep(m, "last_q", &chosen(&|h| h.last.clone()));
-            let data_q = keep(m, "data_q", &chosen(&|h| h.data.clone()));
+            let place = chosen("place", &|h| h.place.clone());
+            let last = chosen("last", &|h| h.last.clone());
+            let data = chosen("data", &|h| h.data.clone());
             let memory = m.memory(&part("frames"), bits, u64::from(frames / 2 * beats), RamStyle::Block);
-            m.write(&memory, &write_q, &place_q, &data_q);
+            m.write(&memory, &write_q, &place, &data);
             memories.push(memory);
             for pair in 0..frames / 2 {
                 let here = match frame_bits {
                     1 => lit(1, 1),
-                    _ => place_q.slice(beat_bits, frame_bits - 1).eq(&lit(pair.into(), frame_bits - 1)),
+                    _ => place.slice(beat_bits, frame_bits - 1).eq(&lit(pair.into(), frame_bits - 1)),
                 };
-                fills[(2 * pair + odd) as usize] = &write_q & &last_q & here;
+                fills[(2 * pair + odd) as usize] = &write_q & &last & here;
             }
         }
 
@@ -242,7 +241,7 @@ impl Balance {
             1 => read_q.low(beat_bits),
             _ => cat([&read_q.slice(beat_bits + 1, frame_bits - 1), &read_q.low(beat_bits)]),
         };
-        let place = m.wire(&name("place"), &place.extend(place_bits));
+        let place = m.wire(&name("read_place"), &place.extend(place_bits));
         let words: Vec<Expr> = memories
             .iter()
             .enumerate()
