@@ -195,7 +195,9 @@ fn module(all: &Map<String, Value>, name: &str, known: &mut BTreeMap<String, Rc<
     }
     let mut timing = Timing::default();
     for (port_name, port) in object("ports").iter().filter(|(_, port)| port["direction"] == "input") {
-        bits(&port["bits"]).for_each(|net| drop(walk.inputs.insert(net, timing.inputs.len())));
+        for net in bits(&port["bits"]) {
+            walk.inputs.insert(net, timing.inputs.len());
+        }
         timing.inputs.push(port_name.clone());
     }
     let mut loads: HashMap<u64, u64> = HashMap::new();
@@ -207,7 +209,9 @@ fn module(all: &Map<String, Value>, name: &str, known: &mut BTreeMap<String, Rc<
         let index = walk.cells.len();
         for (port, nets) in cell["connections"].as_object().unwrap_or(&empty) {
             match cell["port_directions"][port.as_str()].as_str() {
-                Some("output") => bits(nets).for_each(|net| drop(walk.drivers.insert(net, (index, port.as_str())))),
+                Some("output") => bits(nets).for_each(|net| {
+                    walk.drivers.insert(net, (index, port.as_str()));
+                }),
                 _ if matches!(port.as_str(), "C" | "CLK" | "WCLK" | "CLKARDCLK" | "CLKBWRCLK" | "clk_i" | "aclk") => {}
                 _ => bits(nets).for_each(|net| *loads.entry(net).or_default() += 1),
             }
