@@ -56,6 +56,8 @@ const JOB: f64 = 270.0;
 const JOB_LATENCY: f64 = 1.6;
 const EMBEDDING: f64 = 2050.0;
 const PASS: f64 = 700.0;
+/// Share of a port that keys, values and weights together reach while they take turns.
+const TURNS: f64 = 0.95;
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +216,7 @@ fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass
     let unit = one.cycles as f64 / model.layers as f64 * share;
     let beats = one.beats as f64 / model.layers as f64 * share / f64::from(machine.ports);
     // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
-    let rate = memory.slowest(machine);
+    let rate = TURNS * memory.slowest(machine);
     let room = (clock.room - clock.held).min(clock.left);
     let waits = jobs as f64 * (JOB + JOB_LATENCY * memory.latency);
     let weights = room / clock.rate * rate;
