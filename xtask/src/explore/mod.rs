@@ -79,8 +79,11 @@ fn compare(machine: &Machine) -> Result<f64> {
     let all: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     println!("| case | memory | RTL cycles | formula | difference % |\n|---|---|--:|--:|--:|");
     let mut worst = 0.0f64;
-    for row in
-        all["rows"].as_array().into_iter().flatten().filter(|row| row["head"] == "exact" && (all["rtl"].is_null() || row["rtl"] == all["rtl"]))
+    for row in all["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["head"] == "exact" && (all["rtl"].is_null() || row["rtl"] == all["rtl"]))
     {
         let Some(formula) = predicted(machine, row)? else { continue };
         let rtl = row["cycles"].as_f64().context("a row without cycles")?;
@@ -186,7 +189,10 @@ pub fn explore(args: &ExploreArgs) -> Result<()> {
     for (name, variant) in variants(machine.canonical())? {
         let (luts, dsps) = area.of(&variant);
         let (urams, brams) = (variant.urams(), area.brams(&variant));
-        let fits = luts <= f64::from(board.luts) && urams <= u64::from(board.urams) && dsps <= f64::from(board.dsps);
+        let fits = brams <= f64::from(board.brams)
+            && luts <= f64::from(board.luts)
+            && urams <= u64::from(board.urams)
+            && dsps <= f64::from(board.dsps);
         if fits {
             candidates.push(Candidate { name, luts, dsps, urams, brams, speeds: speeds(&variant, memory) });
         }

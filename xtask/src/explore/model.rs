@@ -47,13 +47,15 @@ const NORM_QUEUE: f64 = 1024.0;
 const NORM_WAIT: f64 = 4.3;
 /// Sums that wait before the epilogue, in words.
 const SUM_QUEUE: f64 = 512.0;
-/// Cycles around one vector in the quantiser, one matrix, one job of attention, one slot's embedding, a pass.
+/// Cycles around one vector in the quantiser, one matrix, one job of attention and all of them (and how often the
+/// memory's latency), one slot's embedding, a pass.
 const VECTOR: f64 = 170.0;
 const HEAD_VECTOR: f64 = 6.0;
 const MATRIX: f64 = 60.0;
 const TABLES: f64 = 117.0;
-const JOB: f64 = 270.0;
-const JOB_LATENCY: f64 = 1.6;
+const JOB: f64 = 105.0;
+const ATTEND: f64 = 1240.0;
+const ATTEND_LATENCY: f64 = 17.5;
 const EMBEDDING: f64 = 2050.0;
 const PASS: f64 = 700.0;
 /// Share of a port that keys, values and weights together reach while they take turns.
@@ -218,7 +220,7 @@ fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass
     // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
     let rate = TURNS * memory.slowest(machine);
     let room = (clock.room - clock.held).min(clock.left);
-    let waits = jobs as f64 * (JOB + JOB_LATENCY * memory.latency);
+    let waits = ATTEND + ATTEND_LATENCY * memory.latency + JOB * jobs as f64;
     let weights = room / clock.rate * rate;
     let spare = (waits * rate).min(weights);
     let took = waits + unit.max((beats + weights - spare) / rate);
