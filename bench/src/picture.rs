@@ -63,9 +63,9 @@ pub fn roofline(rows: &[Value], memory: &str, roof: Roof) -> String {
         body += &label(left - 8.0, y(v) + 4.0, "end", INK, &format!("{v}"));
     }
     body += &label(x(10.0), height - 12.0, "middle", INK, "multiply-adds a byte read");
-    let _ = write!(
+    let _ = writeln!(
         body,
-        "<text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"{INK}\">G multiply-adds a second</text>\n",
+        "<text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"{INK}\">G multiply-adds a second</text>",
         (y(y0) + y(y1)) / 2.0
     );
     for (peak, name) in [(roof.peak, "all slots"), (roof.one, "one slot")] {
@@ -99,11 +99,8 @@ pub fn roofline(rows: &[Value], memory: &str, roof: Roof) -> String {
 
 /// A layer of a case over time: phases, units, ports.
 pub fn timeline(row: &Value) -> Option<String> {
-    let spans: Vec<[f64; 5]> = row["timeline"]
-        .as_array()?
-        .iter()
-        .filter_map(|s| Some([0, 1, 2, 3, 4].map(|at| s[at].as_f64().unwrap_or(0.0))))
-        .collect();
+    let spans: Vec<[f64; 5]> =
+        row["timeline"].as_array()?.iter().map(|s| [0, 1, 2, 3, 4].map(|at| s[at].as_f64().unwrap_or(0.0))).collect();
     let (first, last) = (spans.first()?[0], spans.last()?[1]);
     let ports = row["port_share"].as_array().map_or(1, Vec::len) as f64;
     let (width, left, top, step) = (980.0, 100.0, 60.0, 26.0);
