@@ -90,17 +90,17 @@ fn check(
         };
         (0..n).map(one).collect()
     };
-    let passes: Vec<(Vec<Slot>, u64)> = vec![
-        (prefill(0, p, 0), 0),
-        (prefill(p, p - 1, 0), 1 << (p - 2)),
-        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 1),
-        (vec![slot(5, 0, 1, 1)], 0),
-        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 3),
+    let passes: Vec<(Vec<Slot>, u64, u64)> = vec![
+        (prefill(0, p, 0), 0, 0),
+        (prefill(p, p - 1, 0), 1 << (p - 2), 1 << (p - 2)),
+        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 0, 1),
+        (vec![slot(5, 0, 1, 1)], 0, 0),
+        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 2, 1),
     ];
-    for (index, (slots, want_logits)) in passes.into_iter().enumerate() {
-        let program = if want_logits == 0 { &image.body } else { &image.full };
+    for (index, (slots, want_logits, want_best)) in passes.into_iter().enumerate() {
+        let program = if want_logits | want_best == 0 { &image.body } else { &image.full };
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
-        let pass = Pass { program_line, program_words, slots, want_logits };
+        let pass = Pass { program_line, program_words, slots, want_logits, want_best };
         let before = rtl.transport().cycles();
         lockstep::run(&mut reference, &mut rtl, &pass, area).map_err(|e| format!("pass {index}: {e}"))?;
         println!("{}: pass {index}: {} cycles", machine.name, rtl.transport().cycles() - before);

@@ -214,10 +214,12 @@ impl<T: Transport + Send> PassRunner for Driver<T> {
         for (index, slot) in pass.slots.iter().enumerate() {
             let wanted = slot.valid && pass.want_logits >> index & 1 == 1;
             let best = |register: &str| offset(register) + 8 * index as u32;
-            result.best.push(match wanted {
+            let asked = wanted || slot.valid && pass.want_best >> index & 1 == 1;
+            result.best.push(match asked {
                 true => {
                     let token = self.transport.read32(best("BEST_TOKEN"))?;
-                    Some((token, f32::from_bits(self.transport.read32(best("BEST_LOGIT"))?)))
+                    let logit = f32::from_bits(self.transport.read32(best("BEST_LOGIT"))?);
+                    Some((token, logit)).filter(|_| logit > f32::NEG_INFINITY)
                 }
                 false => None,
             });

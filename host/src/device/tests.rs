@@ -150,6 +150,9 @@ fn every_kind_of_model_on_every_machine() {
             for position in 9..12 {
                 let one = &tokens[position..position + 1];
                 let last = device.forward(&[step(id, one, Want::Last)]).unwrap().remove(0);
+                device.truncate(id, position);
+                let best = device.answer(&[step(id, one, Want::Best)]).unwrap().remove(0);
+                assert_eq!((best.best, best.logits.len()), (spec::model::head::best(&last), 0), "{at}");
                 let row = position * config.vocab..(position + 1) * config.vocab;
                 assert!(bits(&last) == bits(&want[row]), "{at}: token {position}");
             }
@@ -198,6 +201,7 @@ fn best_is_the_largest_logit() {
             run: 1,
         }],
         want_logits: 1,
+        want_best: 0,
     };
     let result = device.run(&pass).unwrap();
     let (token, logit) = result.best[0].unwrap();

@@ -2,7 +2,7 @@
 
 use super::sampler::{NoCandidate, Sampler};
 use super::stats::Timings;
-use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -163,7 +163,7 @@ pub fn run(
     let mut states: Vec<State> =
         jobs.iter().map(|job| State { outcome: outcome.clone(), done: job.limit == 0, last: begin }).collect();
     let mut timings = Timings::default();
-    let mut logits = prefill(engine, jobs, &mut states, control, &mut timings)?;
+    let mut answers = prefill(engine, jobs, &mut states, control, &mut timings)?;
     timings.prefill = begin.elapsed();
     while states.iter().any(|state| !state.done) {
         let interrupted = control.interrupted();
@@ -172,7 +172,10 @@ pub fn run(
                 (state.outcome.finish, state.done) = (finish, true);
                 continue;
             }
-            let token = job.sampler.sample(&logits[index])?;
+            let token = match job.sampler.needs_only_best() {
+                true => job.sampler.accept(answers[index].best)?,
+                false => job.sampler.sample(&answers[index].logits)?,
+            };
             let now = Instant::now();
             if state.outcome.tokens.is_empty() {
                 timings.first_token.get_or_insert(now - begin);
@@ -193,7 +196,7 @@ pub fn run(
                 (state.outcome.finish, state.done) = (Finish::Context, true);
             }
         }
-        decode(engine, jobs, &states, &mut logits)?;
+        decode(engine, jobs, &states, &mut answers)?;
     }
     timings.total = begin.elapsed();
     timings.new_tokens = states.iter().map(|state| state.outcome.tokens.len()).sum();
@@ -207,37 +210,42 @@ fn prefill(
     states: &mut [State],
     control: Control<'_>,
     timings: &mut Timings,
-) -> Result<Vec<Vec<f32>>, GenerateError> {
-    let mut logits = vec![Vec::new(); jobs.len()];
+) -> Result<Vec<Answer>, GenerateError> {
+    let mut answers = vec![Answer::default(); jobs.len()];
     loop {
         let left = |job: &Job| job.prompt.len() - job.session.tokens.len();
         let open: Vec<usize> = (0..jobs.len()).filter(|&i| !states[i].done && left(&jobs[i]) > 0).collect();
         if open.is_empty() {
-            return Ok(logits);
+            return Ok(answers);
         }
         if let Some(finish) = control.interrupted() {
             for state in states.iter_mut().filter(|state| !state.done) {
                 (state.outcome.finish, state.done) = (finish, true);
             }
-            return Ok(logits);
+            return Ok(answers);
         }
         let step = |&i: &usize| {
             let job = &jobs[i];
             let tokens = &job.prompt[job.session.tokens.len()..][..left(job).min(PREFILL_CHUNK)];
-            let want = if tokens.len() == left(job) { Want::Last } else { Want::Nothing };
+            let want = if tokens.len() == left(job) { want(job.sampler) } else { Want::Nothing };
             Step { sequence: job.session.id, tokens, want }
         };
         let steps: Vec<Step> = open.iter().map(step).collect();
-        let results = engine.forward(&steps)?;
+        let results = engine.answer(&steps)?;
         let counts: Vec<usize> = steps.iter().map(|step| step.tokens.len()).collect();
         for ((i, count), result) in open.into_iter().zip(counts).zip(results) {
             let job = &mut jobs[i];
             let known = job.session.tokens.len();
             job.session.tokens.extend_from_slice(&job.prompt[known..known + count]);
             timings.prompt_tokens += count;
-            logits[i] = result;
+            answers[i] = result;
         }
     }
+}
+
+/// What a sampler chooses from.
+fn want(sampler: &Sampler) -> Want {
+    if sampler.needs_only_best() { Want::Best } else { Want::Last }
 }
 
 /// One token of every open job in one pass.
@@ -245,20 +253,23 @@ fn decode(
     engine: &mut dyn Engine,
     jobs: &mut [Job<'_>],
     states: &[State],
-    logits: &mut [Vec<f32>],
+    answers: &mut [Answer],
 ) -> Result<(), GenerateError> {
     let open = (0..jobs.len()).filter(|&i| !states[i].done);
     let last: Vec<(usize, u32)> = open.filter_map(|i| Some((i, *states[i].outcome.tokens.last()?))).collect();
     let steps: Vec<Step> = last
         .iter()
-        .map(|(i, token)| Step { sequence: jobs[*i].session.id, tokens: std::slice::from_ref(token), want: Want::Last })
+        .map(|(i, token)| {
+            let job = &jobs[*i];
+            Step { sequence: job.session.id, tokens: std::slice::from_ref(token), want: want(job.sampler) }
+        })
         .collect();
     if steps.is_empty() {
         return Ok(());
     }
-    for (&(i, token), result) in last.iter().zip(engine.forward(&steps)?) {
+    for (&(i, token), result) in last.iter().zip(engine.answer(&steps)?) {
         jobs[i].session.tokens.push(token);
-        logits[i] = result;
+        answers[i] = result;
     }
     Ok(())
 }

@@ -52,13 +52,15 @@ pub struct Pass {
     pub slots: Vec<Slot>,
     /// Slots whose logits are wanted, bit by bit.
     pub want_logits: u64,
+    /// Slots whose best token is wanted, but no logits.
+    pub want_best: u64,
 }
 
 /// What a pass gives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PassResult {
     /// Token with the largest logit, the lowest of equals, and that logit: for every slot, `None` for
-    /// unused ones and programs without a head.
+    /// unused ones, programs without a head and where no logit is a number.
     pub best: Vec<Option<(u32, f32)>>,
     /// Logits of the slots that want them, `[vocab]`; empty for the others.
     pub logits: Vec<Vec<f32>>,
