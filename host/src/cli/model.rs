@@ -191,8 +191,10 @@ fn simulated(weights: &ModelWeights, args: &ModelArgs) -> Result<Box<dyn Engine>
     let name = args.memory.as_deref().unwrap_or("ideal");
     let timing = sim::axi::Timing::named(name)
         .ok_or_else(|| CliError::usage(format!("--memory = {name}: expected ideal, measured, ddr or harsh")))?;
-    let options =
-        host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+    let options = host::compile::Options {
+        context: Some(weights.config.max_context.min(machine.max_context as usize)),
+        ..Default::default()
+    };
     Ok(Box::new(SimulatedDevice::simulated(weights, &machine, options, SEQUENCES, timing)?))
 }
 

@@ -108,7 +108,11 @@ impl<R: PassRunner> DeviceEngine<R> {
             items.iter().zip(0..).fold(0, |all, (item, slot)| all | u64::from(is(item)) << slot)
         };
         let (want_logits, want_best) = (slots_where(|item| item.wanted), slots_where(|item| item.best));
-        let program = if want_logits | want_best == 0 { &self.image.body } else { &self.image.full };
+        let program = match &self.image.shortlist {
+            _ if want_logits | want_best == 0 => &self.image.body,
+            Some(shortlist) if want_logits == 0 && slots.len() == 1 => shortlist,
+            _ => &self.image.full,
+        };
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
         Pass { program_line, program_words, slots, want_logits, want_best }
     }

@@ -8,6 +8,7 @@
 mod attend;
 mod fault;
 mod gather;
+mod head;
 mod kv;
 mod linear;
 mod memory;
@@ -22,7 +23,7 @@ pub use state::{Acts, Queries, Vectors};
 
 use crate::numerics::{exp2::Exp2Table, sigmoid::SigmoidTable};
 use crate::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, ShapeError, stream as id};
-use state::Heads;
+use head::Heads;
 use stream::{LinearStream, Packets};
 use weights::WeightStream;
 
@@ -203,6 +204,9 @@ impl Device {
 
     fn stream(&mut self, d: &Descriptor) -> Result<(), FaultKind> {
         match d.get("stream") {
+            id::WEIGHT if d.get("listed") == 1 => {
+                self.weights.start_listed(d, self.heads.list(), &self.memory, &self.shape)
+            }
             id::WEIGHT => self.weights.start(d),
             id::ROW => self.rows.start(d),
             id::NORM => self.norms.start(d),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::program::{self, wait, write_packets};
 
-fn shape() -> DeviceShape {
+pub(super) fn shape() -> DeviceShape {
     DeviceShape {
         tables: 4,
         rows: 2,
@@ -18,6 +18,8 @@ fn shape() -> DeviceShape {
         query_words: 8,
         max_context: 16,
         max_head_dim: 16,
+        buffer_words: 64,
+        shortlist: 4,
     }
 }
 
