@@ -12,7 +12,7 @@ use tests::{argmax, shipped_weights};
 fn simulated(weights: &ModelWeights, preset: &str, sequences: usize, timing: Timing) -> SimulatedDevice {
     let machine = preset::load(preset).unwrap();
     let context = Some(weights.config.max_context.min(machine.max_context as usize));
-    SimulatedDevice::simulated(weights, &machine, Options { context }, sequences, timing).unwrap()
+    SimulatedDevice::simulated(weights, &machine, Options { context, ..Options::default() }, sequences, timing).unwrap()
 }
 
 fn bits(logits: &[f32]) -> Vec<u32> {

@@ -33,7 +33,7 @@ pub(super) fn build(m: &mut Module, cmd: &Sink, ready: &Expr, rests: &Expr) -> N
     let rewound_q = m.reg_reset("rewound_q", &lit(0, 1));
     m.drive(&cmd.ready, &(ready & !&listing_q));
     let taken = m.wire("taken", &(cmd.fire() & cmd.field("packets").any()));
-    let begin = m.wire("begin", &(&taken & cmd.field("listed")));
+    let begin = m.wire("begins", &(&taken & cmd.field("listed")));
     let mut hold = |name: &str, value: &Expr| {
         let q = m.reg(name, value.ty());
         m.next_when(&q, &begin, value);

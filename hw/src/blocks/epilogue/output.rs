@@ -51,7 +51,8 @@ impl Epilogue {
         let fit = |e: &Expr| if e.width() > ROW { e.low(ROW) } else { e.extend(ROW) };
         let row = cmd.base.add_wrap(&fit(&start)).extend(at);
         let place = cmd.logits.mux(&row, &self.vm_address(&word, &g_q).extend(at));
-        let name = cat([scales, &cmd.pick, &cmd.rank, &cmd.logits, &cmd.final_tile, &last_q, &mask, &g_q, &place]);
+        let name =
+            cat([&cmd.keep, scales, &cmd.pick, &cmd.rank, &cmd.logits, &cmd.final_tile, &last_q, &mask, &g_q, &place]);
         let names_of = Fifo { width: name.width(), depth: queue }.build(design)?;
         let named = &name_q | &twin_q;
         let inputs = [("in_valid_i", &named), ("in_data_i", &name), ("out_ready_i", &pop)];
@@ -100,7 +101,7 @@ impl Epilogue {
         m.drive(&log.field("rank"), &name.bit(flags + 3));
         m.drive(&log.field("pick"), &name.bit(flags + 4));
         m.drive(&log.field("scale"), &name.slice(flags + 5, 32 * l));
-        m.drive(&log.field("keep"), &cmd.keep);
+        m.drive(&log.field("keep"), &name.slice(flags + 5 + 32 * l, KEEP));
         m.drive(&pop, &(&there & logits.mux(&log.ready, &vm.ready)));
         Ok(booked_q.any())
     }
