@@ -63,6 +63,9 @@ impl Ring {
         let group_q = m.reg_reset("group_q", &lit(0, KEEP));
         let next_group = m.wire("next_group", &group_q.add_wrap(&lit(1, KEEP)));
         let fit = |e: &Expr| if e.width() > index { e.low(index) } else { e.extend(index) };
+        if KEEP > index {
+            m.unused("keep", &[keep.slice(index, KEEP - index)]);
+        }
         let turned = end.mux(&fit(&next_group), &write_q.add_wrap(&fit(&keep)));
         let after = closing.mux(&turned, &wrapping_next(&write_q, depth));
         m.next_when(&write_q, &(&push | &rewind), &rewind.mux(&lit(0, index), &after));
