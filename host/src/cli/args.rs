@@ -25,6 +25,17 @@ pub enum Backend {
     Xdma,
 }
 
+/// How an accelerator finds the most probable token when it decodes one sequence greedily.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HeadArg {
+    /// All rows of the output head, exactly
+    #[default]
+    Exact,
+    /// Rank all rows by the head's top plane, then compute only the best ones exactly: faster, and now and
+    /// then another token
+    Shortlist,
+}
+
 /// Arithmetic, as the user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NumericsArg {
@@ -71,6 +82,9 @@ pub struct ModelArgs {
     /// Memory behind the ports of --backend sim: ideal, measured, ddr or harsh [default: ideal]
     #[arg(long, value_name = "MODEL")]
     pub memory: Option<String>,
+    /// Output head of --backend sim where only the most probable token is wanted
+    #[arg(long, value_enum, value_name = "MODE", default_value = "exact")]
+    pub head: HeadArg,
     /// Device node of an FPGA backend
     #[arg(long, value_name = "PATH", hide = true)]
     pub device: Option<PathBuf>,

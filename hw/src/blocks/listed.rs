@@ -39,7 +39,6 @@ pub(super) fn build(m: &mut Module, cmd: &Sink, ready: &Expr, rests: &Expr) -> N
         m.next_when(&q, &begin, value);
         q
     };
-    let keep_q = hold("keep_q", &cmd.field("packets").low(KEEP));
     let base_q = hold("base_q", &cmd.field("addr"));
     let each_q = hold("each_q", &cmd.field("each"));
     let sherry_q = hold("sherry_q", &cmd.field("sherry"));
@@ -50,6 +49,9 @@ pub(super) fn build(m: &mut Module, cmd: &Sink, ready: &Expr, rests: &Expr) -> N
     let left_q = m.reg("groups_left_q", uint(KEEP));
     let fewer = left_q.sub_wrap(&lit(1, KEEP));
     m.next_when(&left_q, &(&begin | &give), &begin.mux(&cmd.field("packets").low(KEEP), &fewer));
+    // groups of the run before may still be on their way to the ring until it is rewound
+    let keep_q = m.reg("keep_q", left_q.ty());
+    m.next_when(&keep_q, &rewind, &left_q);
     let last = m.wire("last_group", &left_q.eq(&lit(1, KEEP)));
     m.next(&listing_q, &(&begin | (&listing_q & !(&give & &last))));
 

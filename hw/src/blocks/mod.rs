@@ -11,6 +11,7 @@
 //! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
 //! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
 //! | [`axi_write::AxiWrite`] | writes memory for several clients through an AXI4 port |
+//! | [`balance::Balance`] | shares packets out among unequal memory ports |
 //! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
 //! | [`stream_read::StreamRead`] | a linear stream as words |
 //! | [`weights::Weights`], [`ring::Ring`] | weights of all ports, and their buffer |
@@ -41,6 +42,7 @@ pub mod axi_ports;
 pub mod axi_read;
 pub mod axi_write;
 pub mod axi_write_client;
+pub mod balance;
 pub mod crc32c;
 pub mod epilogue;
 pub mod feeder;

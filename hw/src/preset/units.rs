@@ -2,6 +2,7 @@
 
 use super::Machine;
 use crate::blocks::attend::Attend;
+use crate::blocks::balance::Balance;
 use crate::blocks::epilogue::Epilogue;
 use crate::blocks::head::HeadOut;
 use crate::blocks::matrix::Matrix;
@@ -41,6 +42,11 @@ impl Machine {
     pub fn weights(&self) -> Weights {
         let codes = self.engine.tables * self.engine.rows;
         Weights { bits: self.port_bits, ports: self.ports, codes, buffer_words: self.buffer_words() }
+    }
+
+    /// What shares packets of weights out among the ports, if they are to.
+    pub fn balance(&self) -> Option<Balance> {
+        (self.frames > 0).then_some(Balance { bits: self.port_bits, ports: self.ports, frames: self.frames })
     }
 
     /// The matrix unit.

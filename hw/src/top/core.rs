@@ -147,6 +147,7 @@ struct Units {
     reads: Vec<Placed>,
     write: Placed,
     weights: Placed,
+    balance: Option<Placed>,
     /// Program, row, norm and mult streams.
     streams: [Placed; 4],
     sequencer: Placed,
@@ -180,6 +181,10 @@ impl Units {
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
         let weights = Placed::new(m, "weights", &*machine.weights().build(design)?, rst);
+        let balance = match machine.balance() {
+            Some(of) => Some(Placed::new(m, "balance", &*of.build(design)?, rst)),
+            None => None,
+        };
         let mut made = Vec::new();
         for (name, _, word) in streams(machine) {
             let of = StreamRead { bits, word }.build(design)?;
@@ -207,6 +212,7 @@ impl Units {
             reads,
             write,
             weights,
+            balance,
             streams,
             sequencer,
             gather,
@@ -236,7 +242,15 @@ impl Units {
     fn wire(&self, machine: &Machine, m: &mut Module) {
         let seq = &self.sequencer;
         for port in 0..machine.ports {
-            attach(machine, m, &self.reads, &format!("w{port}"), &self.weights, &format!("rd{port}_"));
+            let client = format!("w{port}");
+            match &self.balance {
+                None => attach(machine, m, &self.reads, &client, &self.weights, &format!("rd{port}_")),
+                Some(balance) => {
+                    connect(m, (&self.weights, &format!("rd{port}_cmd")), (balance, &format!("s{port}_cmd")));
+                    connect(m, (balance, &format!("s{port}_data")), (&self.weights, &format!("rd{port}_data")));
+                    attach(machine, m, &self.reads, &client, balance, &format!("p{port}_"));
+                }
+            }
         }
         connect(m, (seq, "w_cmd"), (&self.weights, "cmd"));
         for ((name, command, _), stream) in streams(machine).iter().zip(&self.streams) {
