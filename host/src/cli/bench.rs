@@ -94,7 +94,7 @@ pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
     let begin = Instant::now();
     let mut model = Model::open(&args.model, global.quiet)?;
     let tests = tests(args, model.config().max_context)?;
-    let mut engine = model.engine(&args.model, args.numerics)?;
+    let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let ready = begin.elapsed();
     let progress = Progress::count("measuring", global.quiet);

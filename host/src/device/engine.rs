@@ -8,7 +8,6 @@ use crate::compile::DeviceImage;
 use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::device::{Pass, PassResult, Slot};
 use spec::model::ModelConfig;
-use spec::program::LINE;
 
 /// A token on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,10 @@ pub struct DeviceEngine<R> {
 
 impl From<RunError> for EngineError {
     fn from(error: RunError) -> Self {
-        EngineError::Device(error.to_string())
+        match error {
+            RunError::Trouble(error) => EngineError::Board(error),
+            error => EngineError::Device(error.to_string()),
+        }
     }
 }
 
@@ -46,9 +48,7 @@ impl<R: PassRunner> DeviceEngine<R> {
             let bytes = image.memory_bytes(1) as usize;
             return Err(EngineError::Memory { what: "the model and one sequence on the device", bytes });
         }
-        for section in &image.sections {
-            runner.upload(section.line * LINE, &section.bytes)?;
-        }
+        runner.load(&image)?;
         Ok(DeviceEngine { image, runner, sequences: vec![None; sequences] })
     }
 
