@@ -1,5 +1,6 @@
 //! Whole-system tests: see `tests/`. What they share is here.
 
+pub mod boards;
 pub mod lockstep;
 
 use host::load::{LoadOptions, NoProgress, load_model};

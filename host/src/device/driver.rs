@@ -80,6 +80,8 @@ pub struct Driver<T: Transport> {
     at_work: bool,
     /// Whether the interrupt has shown to be of no use.
     polling: bool,
+    /// Code and details of the last pass's fault, which has not been mended.
+    pub(super) last_fault: Option<(u8, u32)>,
     pub(super) stats: Stats,
     pub(super) loading: Loading,
 }
@@ -96,7 +98,7 @@ impl<T: Transport + Send> Driver<T> {
         identify(&mut transport, &expected, &name)?;
         let (stats, loading) = (Stats::default(), Loading::default());
         let mut driver =
-            Driver { transport, expected, name, patience, pass: 0, at_work: false, polling: false, stats, loading };
+            Driver { transport, expected, name, patience, pass: 0, at_work: false, polling: false, last_fault: None, stats, loading };
         // passes of another run must not be taken for this one's
         driver.pass = driver.read32("DONE_PASS")?;
         driver.reset()?;
@@ -121,6 +123,11 @@ impl<T: Transport + Send> Driver<T> {
     /// How a model is loaded.
     pub fn loading_mut(&mut self) -> &mut Loading {
         &mut self.loading
+    }
+
+    /// The next pass gets the number after this one.
+    pub fn number_from(&mut self, pass: u32) {
+        self.pass = pass;
     }
 
     pub(super) fn error(&self, trouble: Trouble, text: impl std::fmt::Display) -> RunError {
@@ -258,15 +265,13 @@ impl<T: Transport + Send> Driver<T> {
             let layer = if label == 0xffff { String::new() } else { format!(", layer {label}") };
             let text = fault::text(code);
             let text = format!("{text} (fault {code}, {info:#x}) at descriptor {index}{layer}, pass {}", self.pass);
-            Ok((text, self.was_reset()?))
+            let was_reset = self.was_reset()?;
+            self.last_fault = u8::try_from(code).ok().filter(|_| !was_reset).map(|code| (code, info));
+            Ok((text, was_reset))
         };
         match registers().and_then(|found| self.reset().map(|()| found)) {
             Ok((text, true)) => self.error(Trouble::Lost, format!("the device was reset or loaded anew; then {text}")),
-            Ok((text, false)) => {
-                // what is in memory is not trusted any more
-                self.loading.resident = false;
-                self.error(Trouble::Io, text)
-            }
+            Ok((text, false)) => self.error(Trouble::Io, text),
             Err(error) => error,
         }
     }
@@ -348,6 +353,10 @@ impl<T: Transport + Send> PassRunner for Driver<T> {
         self.load_image(image)
     }
 
+    fn mend(&mut self, image: &DeviceImage) -> Result<bool, RunError> {
+        self.mend_fault(image)
+    }
+
     fn read(&mut self, addr: u64, len: usize) -> Result<Vec<u8>, RunError> {
         check_range(addr, len, self.memory_bytes())?;
         let mut bytes = vec![0; len];
@@ -357,6 +366,7 @@ impl<T: Transport + Send> PassRunner for Driver<T> {
 
     fn run(&mut self, pass: &Pass, logits: LogitsArea) -> Result<PassResult, RunError> {
         let begin = Instant::now();
+        self.last_fault = None;
         self.set_slots(pass)?;
         self.pass = self.pass.wrapping_add(1);
         let packets = self.expected.shape.packets(u64::from(pass.program_words) * BYTES as u64);

@@ -111,7 +111,10 @@ impl<R: PassRunner> DeviceEngine<R> {
     pub fn run(&mut self, pass: &Pass) -> Result<PassResult, EngineError> {
         let image = &self.image;
         let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
-        Ok(self.runner.run(pass, area)?)
+        match self.runner.run(pass, area) {
+            Err(_) if self.runner.mend(&self.image)? => Ok(self.runner.run(pass, area)?),
+            result => Ok(result?),
+        }
     }
 }
 

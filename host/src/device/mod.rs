@@ -76,6 +76,11 @@ pub trait PassRunner: Send {
         image.sections.iter().try_for_each(|section| self.upload(section.line * LINE, &section.bytes))
     }
 
+    /// After a pass that failed: puts right what may have been wrong with memory. Whether it is worth another try.
+    fn mend(&mut self, _image: &DeviceImage) -> Result<bool, RunError> {
+        Ok(false)
+    }
+
     /// Reads memory.
     fn read(&mut self, addr: u64, len: usize) -> Result<Vec<u8>, RunError>;
 

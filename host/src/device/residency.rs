@@ -9,7 +9,8 @@ use super::driver::Driver;
 use super::error::Trouble;
 use crate::compile::DeviceImage;
 use sha2::{Digest, Sha256};
-use spec::program::LINE;
+use spec::program::{LINE, PACKET};
+use spec::regs::fault;
 use spec::transport::{Transport, check_range};
 use std::time::Instant;
 
@@ -143,6 +144,29 @@ impl<T: Transport + Send> Driver<T> {
         }
         self.stats.uploaded += done;
         Ok(())
+    }
+
+    /// Writes again what a fault of memory points at. A pass that is run again computes the same, so that is tried.
+    pub(super) fn mend_fault(&mut self, image: &DeviceImage) -> Result<bool, RunError> {
+        let Some((code, info)) = self.last_fault.take() else { return Ok(false) };
+        let at = u64::from(info) * LINE;
+        for section in &image.sections {
+            let (start, bytes) = (section.line * LINE, &section.bytes);
+            match code {
+                fault::CRC if (start..start + bytes.len() as u64).contains(&at) => {
+                    let from = (at - start) as usize;
+                    self.transport.write(HEADER + at, &bytes[from..bytes.len().min(from + PACKET as usize)])?;
+                }
+                // the fault names only the port
+                fault::ILLEGAL_CODE if section.name.starts_with("weights") => {
+                    self.transport.write(HEADER + start, bytes)?;
+                }
+                _ => {}
+            }
+        }
+        let again = matches!(code, fault::CRC | fault::ILLEGAL_CODE | fault::READ_ERROR);
+        self.stats.retries += u64::from(again);
+        Ok(again)
     }
 
     /// Reads back what no checksum of the machine covers, and both ends of all the rest.

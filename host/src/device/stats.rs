@@ -23,6 +23,8 @@ pub struct Stats {
     pub spurious_interrupts: u64,
     /// Passes that ended in a fault.
     pub faults: u64,
+    /// Passes that were run again after a fault of memory.
+    pub retries: u64,
     /// Bytes of models written.
     pub uploaded: u64,
     /// Time to load the model, if only to find it there.

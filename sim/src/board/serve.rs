@@ -11,10 +11,13 @@ use spec::regs::offset;
 use spec::transport::{Transport, check_offset, check_range};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Cycles between two looks at the mailbox.
 const STRIDE: u64 = 256;
+/// Cycles after a write to a register.
+const SETTLE: u64 = 8;
 /// Strides between two looks at whether the machine still works.
 const STRIDES: u64 = 64;
 /// Longest sleep of a board that has nothing to do.
@@ -31,8 +34,10 @@ pub struct Mishaps {
     pub storm: u64,
     /// Registers read as all ones from this access on.
     pub vanish_after: Option<u64>,
-    /// The bitstream is loaded anew in the pass that makes this doorbell, counted from 0.
+    /// The bitstream is loaded anew in the pass that this doorbell starts, counted from 0.
     pub reload_in_pass: Option<u64>,
+    /// Syncs of the processor's cache do nothing.
+    pub no_sync: bool,
     /// What the memory does wrong.
     pub memory: Faults,
 }
@@ -43,7 +48,7 @@ pub struct Board {
     device: SimDevice,
     nodes: Nodes,
     kind: Kind,
-    mishaps: Mishaps,
+    mishaps: Arc<Mutex<Mishaps>>,
     /// Whether time matters.
     running: bool,
     /// Level of the interrupt at the last look, and whether a UIO node lets it through.
@@ -74,7 +79,7 @@ impl Board {
             device,
             nodes,
             kind,
-            mishaps,
+            mishaps: Arc::new(Mutex::new(mishaps)),
             running: false,
             high: false,
             enabled: false,
@@ -84,19 +89,24 @@ impl Board {
         })
     }
 
-    /// What the memory does wrong, to be changed while nobody serves.
-    pub fn faults_mut(&mut self) -> &mut Faults {
-        self.device.faults_mut()
+    /// What goes wrong, to be changed at any time.
+    pub fn mishaps(&self) -> Arc<Mutex<Mishaps>> {
+        self.mishaps.clone()
+    }
+
+    fn with_mishaps<R>(&self, act: impl FnOnce(&mut Mishaps) -> R) -> R {
+        act(&mut self.mishaps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves until `stop` is set.
     pub fn serve(&mut self, stop: &AtomicBool) -> Result<(), BoardError> {
         let mut strides = 0;
-        for _ in 0..self.mishaps.storm {
+        for _ in 0..self.with_mishaps(|mishaps| mishaps.storm) {
             self.nodes.signal(1);
         }
         while !stop.load(Ordering::Relaxed) {
             while let Some(request) = self.nodes.mailbox.next(if self.running { Duration::ZERO } else { IDLE }) {
+                *self.device.faults_mut() = self.with_mishaps(|mishaps| mishaps.memory);
                 let result = self.carry_out(request)?;
                 self.watch_interrupt();
                 self.nodes.mailbox.answer(result);
@@ -126,13 +136,17 @@ impl Board {
             return;
         }
         self.enabled = false;
-        if self.mishaps.lose_interrupts > 0 {
-            self.mishaps.lose_interrupts -= 1;
+        let (lost, storm) = self.with_mishaps(|mishaps| {
+            let lost = mishaps.lose_interrupts > 0;
+            mishaps.lose_interrupts = mishaps.lose_interrupts.saturating_sub(1);
+            (lost, mishaps.storm)
+        });
+        if lost {
             return;
         }
         self.interrupts = self.interrupts.wrapping_add(1);
         let word = if self.kind == Kind::Xdma { 1 } else { self.interrupts };
-        for _ in 0..=self.mishaps.storm {
+        for _ in 0..=storm {
             self.nodes.signal(word);
         }
     }
@@ -141,7 +155,7 @@ impl Board {
         match request {
             Request::Read(_) | Request::Write(..) => {
                 self.accesses += 1;
-                if self.mishaps.vanish_after.is_some_and(|limit| self.accesses > limit) {
+                if self.with_mishaps(|mishaps| mishaps.vanish_after).is_some_and(|limit| self.accesses > limit) {
                     return Ok(u32::MAX);
                 }
             }
@@ -151,6 +165,8 @@ impl Board {
             Request::Read(at) if check_offset(at).is_ok() => return Ok(self.device.read32(at)?),
             Request::Write(at, value) if check_offset(at).is_ok() => {
                 self.device.write32(at, value)?;
+                // a clock that always runs lets the interrupt's level follow
+                self.device.run(SETTLE)?;
                 if at == offset("CONTROL") {
                     self.running = true;
                     self.doorbell(value)?;
@@ -159,7 +175,8 @@ impl Board {
             Request::Enable(on) => self.enabled = on,
             // what lies outside of memory is not the cache's
             Request::ForDevice(at, bytes) | Request::ForCpu(at, bytes)
-                if check_range(at, bytes as usize, self.device.memory_bytes()).is_err() => {}
+                if check_range(at, bytes as usize, self.device.memory_bytes()).is_err()
+                    || self.with_mishaps(|mishaps| mishaps.no_sync) => {}
             Request::ForDevice(at, bytes) => {
                 if let Some(cached) = &self.nodes.cached {
                     self.device.write(at, &cached[at as usize..][..bytes as usize])?;
@@ -181,7 +198,7 @@ impl Board {
         if value & 1 == 0 {
             return Ok(());
         }
-        if self.mishaps.reload_in_pass == Some(self.doorbells) {
+        if self.with_mishaps(|mishaps| mishaps.reload_in_pass) == Some(self.doorbells) {
             self.device.restart();
         }
         self.doorbells += 1;
