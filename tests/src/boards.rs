@@ -28,11 +28,8 @@ pub const MEMORY: u64 = 4 << 20;
 pub const KINDS: [(Kind, Connection); 2] = [(Kind::Xdma, Connection::Xdma), (Kind::Axi, Connection::Axi)];
 
 /// Short deadlines for small models.
-pub const PATIENCE: Patience = Patience {
-    pass: Duration::from_secs(120),
-    reset: Duration::from_secs(120),
-    poll: Some(Duration::from_millis(50)),
-};
+pub const PATIENCE: Patience =
+    Patience { pass: Duration::from_secs(120), reset: Duration::from_secs(120), poll: Some(Duration::from_millis(50)) };
 
 /// A board that serves until it is dropped.
 pub struct Served {
@@ -141,7 +138,7 @@ pub fn image(weights: &ModelWeights) -> DeviceImage {
     compile(weights, &MACHINE.shape(), Options::default()).expect("the model suits the machine")
 }
 
-/// Greedy tokens after a prompt, by any engine, until it fails.
+/// Tokens after a prompt, by any engine, until it fails. Which token follows depends on every bit of the logits.
 pub fn tokens(engine: &mut dyn Engine, prompt: &[u32], count: usize) -> (Vec<u32>, Option<EngineError>) {
     let mut out = Vec::new();
     match generate(engine, prompt, count, &mut out) {
@@ -155,7 +152,8 @@ fn generate(engine: &mut dyn Engine, prompt: &[u32], count: usize, out: &mut Vec
     let mut next = prompt.to_vec();
     for _ in 0..count {
         let logits = engine.forward(&[Step { sequence, tokens: &next, want: Want::Last }])?.remove(0);
-        let token = crate::argmax(&logits) as u32;
+        let mixed = logits.iter().fold(17u64, |mix, x| (mix ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3));
+        let token = ((mixed >> 32) % logits.len() as u64) as u32;
         out.push(token);
         next = vec![token];
     }

@@ -2,6 +2,7 @@
 
 pub mod boards;
 pub mod lockstep;
+pub mod mock;
 
 use host::load::{LoadOptions, NoProgress, load_model};
 use spec::model::ModelWeights;

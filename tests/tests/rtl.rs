@@ -61,7 +61,13 @@ fn check(
     let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick, waves: None };
     let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
     let name = machine.name.clone();
-    let mut rtl = Driver::new(device, expected(machine), name, Patience { pass: Duration::from_secs(60), ..Patience::SIMULATION }).map_err(|e| e.to_string())?;
+    let mut rtl = Driver::new(
+        device,
+        expected(machine),
+        name,
+        Patience { pass: Duration::from_secs(60), ..Patience::SIMULATION },
+    )
+    .map_err(|e| e.to_string())?;
     // a planted difference: the RTL gets the weights of another seed
     let other = compile(
         &random::model(config, RandomSpec { seed: spec.seed + planted, ..spec }),

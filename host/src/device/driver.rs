@@ -97,8 +97,18 @@ impl<T: Transport + Send> Driver<T> {
     pub fn new(mut transport: T, expected: Expected, name: String, patience: Patience) -> Result<Self, RunError> {
         identify(&mut transport, &expected, &name)?;
         let (stats, loading) = (Stats::default(), Loading::default());
-        let mut driver =
-            Driver { transport, expected, name, patience, pass: 0, at_work: false, polling: false, last_fault: None, stats, loading };
+        let mut driver = Driver {
+            transport,
+            expected,
+            name,
+            patience,
+            pass: 0,
+            at_work: false,
+            polling: false,
+            last_fault: None,
+            stats,
+            loading,
+        };
         // passes of another run must not be taken for this one's
         driver.pass = driver.read32("DONE_PASS")?;
         driver.reset()?;

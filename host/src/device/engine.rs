@@ -67,6 +67,11 @@ impl<R: PassRunner> DeviceEngine<R> {
         &mut self.runner
     }
 
+    /// Gives the device back.
+    pub fn into_runner(self) -> R {
+        self.runner
+    }
+
     /// Checks a request and lists its tokens.
     fn plan(&self, steps: &[Step<'_>]) -> Result<Vec<Item>, EngineError> {
         let mut items = Vec::new();

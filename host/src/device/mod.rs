@@ -5,6 +5,7 @@
 //! * [`driver`]: a machine behind a transport; [`residency`]: the model that its memory holds; [`stats`]: what it counts.
 //! * [`xdma`], [`axi`]: transports of boards, on the traits of [`node`]; [`mod@open`] finds a board's nodes.
 //! * [`board`]: a model on an open board.
+//! * [`doctor`], [`verify`]: what is wrong with a board.
 //! * [`error`]: kinds of trouble.
 //! * `simulated`: the RTL in Verilator, in this process (feature `sim`).
 //!
@@ -13,6 +14,7 @@
 pub mod axi;
 pub mod board;
 pub mod dmabuf;
+pub mod doctor;
 pub mod driver;
 pub mod engine;
 pub mod error;
@@ -27,6 +29,7 @@ pub mod stats;
 pub mod sysfs;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod verify;
 pub mod xdma;
 
 pub use engine::DeviceEngine;

@@ -5,7 +5,7 @@ use super::dmabuf::DmaMemory;
 use super::error::{DeviceError, Trouble};
 use super::node::real::{Coherent, Mapped, UDmaBufSync, UioEvents, XdmaEvents};
 #[cfg(feature = "sim")]
-use super::node::simulated::{Standin, StandinUio, pipe};
+use super::node::simulated::{Standin, StandinEvents, pipe};
 use super::node::{CacheSync, EventNode, Window, is_real, lock::lock};
 use super::sysfs::{Attributes, ZynqNodes};
 use super::xdma::{Xdma, XdmaNodes};
@@ -98,7 +98,7 @@ impl Address {
             true => {
                 let board = Standin::open(&user).map_err(|error| simulated_board(&user, &error))?;
                 let pipe = pipe(&events).map_err(|error| DeviceError::system(events.display(), &error))?;
-                (board.memory(), Box::new(board), Box::new(XdmaEvents(pipe)))
+                (board.memory(), Box::new(board), Box::new(StandinEvents { pipe, mask: None }))
             }
             #[cfg(not(feature = "sim"))]
             true => return Err(no_simulation(&user)),
@@ -138,7 +138,7 @@ impl Address {
                 let board = Standin::open(&uio).map_err(|error| simulated_board(&uio, &error))?;
                 let irq = PathBuf::from(format!("{}_irq", uio.display()));
                 let pipe = pipe(&irq).map_err(|error| DeviceError::system(irq.display(), &error))?;
-                let events = StandinUio { pipe, board: board.clone() };
+                let events = StandinEvents { pipe, mask: Some(board.clone()) };
                 let sync: Box<dyn CacheSync> = if coherent { Box::new(Coherent) } else { Box::new(board.clone()) };
                 (Box::new(board), Box::new(events), sync)
             }

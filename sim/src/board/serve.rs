@@ -36,6 +36,12 @@ pub struct Mishaps {
     pub vanish_after: Option<u64>,
     /// The bitstream is loaded anew in the pass that this doorbell starts, counted from 0.
     pub reload_in_pass: Option<u64>,
+    /// The same with the next doorbell.
+    pub reload_now: bool,
+    /// From now on the first memory port answers no read.
+    pub mute: bool,
+    /// Memory forgets what it owes, once.
+    pub reset_memory: bool,
     /// Syncs of the processor's cache do nothing.
     pub no_sync: bool,
     /// What the memory does wrong.
@@ -106,7 +112,7 @@ impl Board {
         }
         while !stop.load(Ordering::Relaxed) {
             while let Some(request) = self.nodes.mailbox.next(if self.running { Duration::ZERO } else { IDLE }) {
-                *self.device.faults_mut() = self.with_mishaps(|mishaps| mishaps.memory);
+                self.apply_mishaps();
                 let result = self.carry_out(request)?;
                 self.watch_interrupt();
                 self.nodes.mailbox.answer(result);
@@ -121,6 +127,25 @@ impl Board {
             }
         }
         Ok(())
+    }
+
+    fn apply_mishaps(&mut self) {
+        let mishaps = self.with_mishaps(|mishaps| {
+            let now = *mishaps;
+            mishaps.reset_memory = false;
+            now
+        });
+        if mishaps.reset_memory {
+            self.device.reset_memory();
+        }
+        let next = self.device.port_counters(0).read_bursts;
+        let faults = self.device.faults_mut();
+        let silent = faults.silent;
+        *faults = mishaps.memory;
+        if mishaps.mute {
+            // the burst that is silent already stays so
+            faults.silent = silent.or(Some((0, next)));
+        }
     }
 
     /// Tells the host when the interrupt rises (XDMA), or is high while it is allowed (UIO).
@@ -198,7 +223,8 @@ impl Board {
         if value & 1 == 0 {
             return Ok(());
         }
-        if self.with_mishaps(|mishaps| mishaps.reload_in_pass) == Some(self.doorbells) {
+        let reload = self.with_mishaps(|mishaps| (mishaps.reload_in_pass, std::mem::take(&mut mishaps.reload_now)));
+        if reload.0 == Some(self.doorbells) || reload.1 {
             self.device.restart();
         }
         self.doorbells += 1;

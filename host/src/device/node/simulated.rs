@@ -1,11 +1,12 @@
 //! Everything in which a simulated board (`sim::board`) differs from real nodes:
 //!
 //! * registers: requests in a mailbox, because a mapping cannot notice accesses of another process;
-//! * `uio0`: events come from the pipe `uio0_irq`, and what lets the next one through goes to the mailbox;
+//! * events: come through a pipe, of which all is taken at once, as a kernel's flag or count is; those of `uio0` from
+//!   the pipe `uio0_irq`, and what lets its next one through goes to the mailbox;
 //! * the sync of u-dma-buf's cache: a request in the mailbox instead of an ioctl;
 //! * where memory lies on the bus, which a real card's user must know: written in the mailbox.
 //!
-//! Memory of the card, XDMA's events and u-dma-buf's memory are used through the code for real nodes.
+//! Memory of the card and u-dma-buf's memory are used through the code for real nodes.
 
 use super::real::{poll_file, take_word};
 use super::{CacheSync, EventNode, Ready, Window};
@@ -57,17 +58,17 @@ pub fn pipe(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// The interrupt of `uio0`.
-pub struct StandinUio {
-    /// Its pipe.
+/// Events of a board: the pipe, and for `uio0` the mailbox that lets the next one through.
+pub struct StandinEvents {
+    /// The pipe.
     pub pipe: File,
-    /// Its board.
-    pub board: Standin,
+    /// The board, where the node masks interrupts.
+    pub mask: Option<Standin>,
 }
 
-impl EventNode for StandinUio {
+impl EventNode for StandinEvents {
     fn enable(&mut self) -> io::Result<()> {
-        self.board.ask(Request::Enable(true))
+        self.mask.as_ref().map_or(Ok(()), |board| board.ask(Request::Enable(true)))
     }
 
     fn poll(&mut self, timeout: Duration) -> io::Result<Ready> {
@@ -75,7 +76,11 @@ impl EventNode for StandinUio {
     }
 
     fn take(&mut self) -> io::Result<u32> {
-        take_word(&self.pipe)
+        let mut last = take_word(&self.pipe)?;
+        while self.poll(Duration::ZERO)? == Ready::Event {
+            last = take_word(&self.pipe)?;
+        }
+        Ok(last)
     }
 }
 
