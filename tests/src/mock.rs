@@ -44,6 +44,10 @@ pub struct Plan {
     pub foreign: bool,
     /// Registers, but those of the identity, read as anything.
     pub hostile: Option<Rng>,
+    /// Bits of addresses from this one up are not connected.
+    pub fold: Option<u64>,
+    /// Passes without a program end by the watchdog, at this clock; 0 is one that stands still.
+    pub clock_hz: Option<f64>,
     /// The event node answers with this error number.
     pub events: Option<i32>,
 }
@@ -160,6 +164,16 @@ impl Card {
         if self.plan.endless {
             return;
         }
+        if let Some(hz) = self.plan.clock_hz.filter(|_| self.get("PROGRAM_PACKETS") == 0) {
+            let cycles = self.get("WATCHDOG");
+            if hz > 0.0 {
+                std::thread::sleep(Duration::from_secs_f64(f64::from(cycles) / hz));
+                self.set("CYCLES_LO", cycles);
+                self.set("STATUS", 4);
+                self.pending = true;
+            }
+            return;
+        }
         let count = (self.get("SLOTS") as usize).min(MACHINE.shape().tokens);
         let mut pass = Pass {
             program_line: self.get("PROGRAM"),
@@ -231,6 +245,7 @@ impl Card {
 
     fn bytes(&mut self, address: u64, len: usize) -> io::Result<(bool, u64)> {
         let at = address.checked_sub(BASE).ok_or(io::ErrorKind::InvalidInput)?;
+        let at = self.plan.fold.map_or(at, |size| at % size);
         let (header, at) = if at < HEADER { (true, at) } else { (false, at - HEADER) };
         let size = if header { HEADER } else { self.device.memory().bytes().len() as u64 };
         match at + len as u64 <= size {

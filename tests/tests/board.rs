@@ -142,3 +142,35 @@ fn transports_keep_their_promises() {
         transport(&format!("{:?}", kind.0), board.open().unwrap().transport);
     }
 }
+
+/// How fast a model goes to a card, beside a plain copy of as many bytes between the same files:
+/// `cargo test --release -p tests --test board upload -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn upload_beside_a_plain_copy() {
+    use std::os::unix::fs::FileExt;
+    const BYTES: usize = 256 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, mishaps) = (BYTES as u64 + (4 << 20), sim::board::Mishaps::default());
+    let mut board = sim::board::Board::new(KINDS[0].0, &MACHINE, dir.path(), memory, Timing::ideal(), mishaps).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = stop.clone();
+    let thread = std::thread::spawn(move || board.serve(&flag));
+    let mut card = tests::boards::address(KINDS[0].1, dir.path()).open().unwrap().transport;
+    let source: Vec<u8> = (0..BYTES as u32).map(|i| (i >> 3) as u8).collect();
+    let plain = std::fs::File::create(dir.path().join("plain")).unwrap();
+    let rate = |time: Duration| BYTES as f64 / time.as_secs_f64() / 1e9;
+    let (mut best_card, mut best_plain) = (0f64, 0f64);
+    for _ in 0..6 {
+        let begin = Instant::now();
+        card.write(0, &source).unwrap();
+        best_card = best_card.max(rate(begin.elapsed()));
+        let begin = Instant::now();
+        plain.write_all_at(&source, 0).unwrap();
+        best_plain = best_plain.max(rate(begin.elapsed()));
+    }
+    println!("to the card {best_card:.2} GB/s, plain copy {best_plain:.2} GB/s (best of 6, {BYTES} bytes)");
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(card);
+    let _ = thread.join();
+}

@@ -174,6 +174,7 @@ fn row_14_turned_bits_are_mended_once() {
         // in transit, once: a bit of a beat of the second pass
         board.with(|m| m.memory.flip = Some((0, 9000, 5)));
         run(&mut device, None, "row 14: a bit in transit");
+        assert_eq!(device.runner().stats().retries, 1, "the bit was turned in a pass");
         // at rest, one and a burst
         for bytes in [vec![0x10u8], vec![0xff; 9]] {
             let at = section("weights") + 500;

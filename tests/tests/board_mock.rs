@@ -5,8 +5,10 @@
 use host::compile::DeviceImage;
 use host::cpu::CpuEngine;
 use host::device::board::expected;
+use host::device::doctor::{self, Verdict};
 use host::device::driver::{Driver, Expected, Patience};
 use host::device::error::Trouble;
+use host::device::open::Opened;
 use host::device::xdma::{CHUNK, Xdma};
 use host::device::{DeviceEngine, PassRunner, RunError};
 use host::engine::{Engine, EngineError, Step, Want};
@@ -352,6 +354,36 @@ fn row_38_pass_numbers_wrap() {
 fn row_27_a_system_without_room_is_told() {
     let error = host::device::error::DeviceError::system("mapping", &std::io::Error::from_raw_os_error(12));
     assert_eq!(error.trouble, Trouble::System);
+}
+
+#[test]
+fn row_19_and_35_a_wrong_clock_is_diagnosed() {
+    let clock = |hz: f64| {
+        let mock = card();
+        mock.card().plan.clock_hz = Some(hz);
+        mock.card().set("SCRATCH", 4711);
+        let opened = Opened { transport: Box::new(mock.transport().unwrap()), name: "mock".into(), simulated: false };
+        let findings = doctor::machine::examine(opened, None);
+        assert_eq!(mock.card().get("SCRATCH"), 4711, "what was there is put back");
+        findings.into_iter().find(|finding| finding.check == "clock").unwrap()
+    };
+    // half of what is declared: a busy machine only makes it slower
+    let found = clock(50e6);
+    assert_eq!(found.verdict, Verdict::Bad(Trouble::Mismatch), "{found:?}");
+    assert!(found.found.contains("100 MHz declared") && found.fix.is_some(), "{found:?}");
+    let found = clock(0.0);
+    assert_eq!(found.verdict, Verdict::Bad(Trouble::Io), "{found:?}");
+}
+
+#[test]
+fn memory_that_folds_its_addresses_is_diagnosed() {
+    let mock = card();
+    mock.card().plan.clock_hz = Some(100e6);
+    mock.card().plan.fold = Some(1 << 20);
+    let opened = Opened { transport: Box::new(mock.transport().unwrap()), name: "mock".into(), simulated: false };
+    let findings = doctor::machine::examine(opened, None);
+    let memory = findings.iter().find(|finding| finding.check == "memory").unwrap();
+    assert_eq!(memory.verdict, Verdict::Bad(Trouble::Io), "{memory:?}");
 }
 
 /// Everything of a token that is not the device's, with a device that answers at once.

@@ -4,7 +4,7 @@ use super::board::BoardArgs;
 use super::exit::CliError;
 use super::output;
 use clap::Args;
-use host::device::doctor::{Finding, Verdict, examine, trouble};
+use host::device::doctor::{Finding, examine, trouble};
 use serde_json::json;
 
 /// Options of `doctor`.
@@ -35,9 +35,11 @@ pub fn run(args: &DoctorArgs) -> Result<(), CliError> {
     } else {
         let width = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
         let mut text = String::new();
+        let mut told = None;
         for finding in &findings {
             text += &format!("{:<7}  {:<width$}  {}\n", finding.verdict.name(), finding.check, finding.found);
-            if let Some(fix) = finding.fix.as_ref().filter(|_| finding.verdict != Verdict::Good) {
+            if let Some(fix) = finding.fix.as_ref().filter(|fix| told != Some(*fix)) {
+                told = Some(fix);
                 text += &format!("{:<7}  {:<width$}  -> {fix}\n", "", "");
             }
         }
