@@ -104,9 +104,14 @@ pub fn address(connection: Connection, dir: &Path) -> Address {
 
 /// A small random model.
 pub fn weights(seed: u64) -> ModelWeights {
+    weights_of(seed, 50)
+}
+
+/// The same with so many words.
+pub fn weights_of(seed: u64, vocab: usize) -> ModelWeights {
     let config = ModelConfig {
         name: "random".into(),
-        vocab: 50,
+        vocab,
         hidden: 48,
         ffn: 72,
         layers: 2,

@@ -44,6 +44,8 @@ pub struct Plan {
     pub foreign: bool,
     /// Registers, but those of the identity, read as anything.
     pub hostile: Option<Rng>,
+    /// Buffers that do not lie at a page are refused.
+    pub picky: bool,
     /// Bits of addresses from this one up are not connected.
     pub fold: Option<u64>,
     /// Passes without a program end by the watchdog, at this clock; 0 is one that stands still.
@@ -231,11 +233,16 @@ impl Card {
         self.transfers += 1;
         self.largest = self.largest.max(len);
         self.unaligned += u64::from(!(buffer as usize).is_multiple_of(4096));
-        self.open_signals += u64::from(!signals_blocked());
+        if !self.plan.instant {
+            self.open_signals += u64::from(!signals_blocked());
+        }
         if let Some((first, count, errno)) = self.plan.fail
             && (first..first.saturating_add(count)).contains(&number)
         {
             return Err(io::Error::from_raw_os_error(errno));
+        }
+        if self.plan.picky && !(buffer as usize).is_multiple_of(4096) {
+            return Err(io::Error::from_raw_os_error(22));
         }
         if self.plan.boast {
             return Ok(len + 1);

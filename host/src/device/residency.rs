@@ -175,8 +175,8 @@ impl<T: Transport + Send> Driver<T> {
         for section in image.sections.iter().filter(|_| !gullible) {
             let (len, at) = (section.bytes.len(), section.line * LINE);
             let whole = UNCHECKED.contains(&section.name.as_str()) || len <= 2 * SAMPLE;
-            let parts = if whole { vec![0..len] } else { vec![0..SAMPLE, len - SAMPLE..len] };
-            for part in parts {
+            let (head, tail) = if whole { (0..len, len..len) } else { (0..SAMPLE, len - SAMPLE..len) };
+            for part in [head, tail] {
                 let mut found = vec![0; part.len()];
                 self.read_memory(at + part.start as u64, &mut found)?;
                 if crc32c::crc32c(&found) != crc32c::crc32c(&section.bytes[part]) {
