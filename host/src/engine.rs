@@ -65,6 +65,9 @@ pub enum EngineError {
     /// The accelerator, or the compilation for it, failed.
     #[error("{0}")]
     Device(String),
+    /// A board is gone, busy, not what the program needs, or failed.
+    #[error(transparent)]
+    Board(#[from] crate::device::error::DeviceError),
 }
 
 /// A machine that holds one model and computes its logits.

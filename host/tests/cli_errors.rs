@@ -143,10 +143,9 @@ fn bad_data_is_exit_65() {
 }
 
 #[test]
-fn backends_that_are_not_built_are_exit_69() {
-    for backend in ["axi", "xdma"] {
-        host(&["generate", "x", "--backend", backend, "--device", "/dev/null"])
-            .fails(69, &format!("--backend {backend}"));
+fn boards_that_are_not_there_are_exit_69() {
+    for (backend, text) in [("axi", "u-dma-buf"), ("xdma", "null_h2c_0")] {
+        host(&["generate", "x", "--backend", backend, "--device", "/dev/null"]).fails(69, text);
     }
 }
 

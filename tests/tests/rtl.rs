@@ -1,7 +1,7 @@
 //! The RTL in Verilator gives the bits of the reference device, command by command.
 
 use host::compile::{Options, compile};
-use host::device::driver::Driver;
+use host::device::driver::{Driver, Patience};
 use host::device::simulated::expected;
 use host::device::{LogitsArea, PassRunner, ReferenceRunner};
 use hw::preset::{self, Machine};
@@ -65,7 +65,13 @@ fn check(
     let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick, waves: None };
     let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
     let name = machine.name.clone();
-    let mut rtl = Driver::new(device, expected(machine), name, Duration::from_secs(60)).map_err(|e| e.to_string())?;
+    let mut rtl = Driver::new(
+        device,
+        expected(machine),
+        name,
+        Patience { pass: Duration::from_secs(60), ..Patience::SIMULATION },
+    )
+    .map_err(|e| e.to_string())?;
     // a planted difference: the RTL gets the weights of another seed
     let other =
         compile(&random::model(config, RandomSpec { seed: spec.seed + planted, ..spec }), &machine.shape(), choices);

@@ -133,7 +133,7 @@ impl Model {
     }
 
     /// An engine for this model; which one follows from backend and numerics, never silently.
-    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
+    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg, quiet: bool) -> Result<Box<dyn Engine>, CliError> {
         let threads = threads(args.threads)?;
         let backend = backend(args, numerics);
         if let (Backend::Cpu | Backend::Reference, Some(device)) = (backend, &args.device) {
@@ -142,10 +142,15 @@ impl Model {
             return Err(CliError::usage(text));
         }
         if matches!(backend, Backend::Cpu | Backend::Reference) && args.head == HeadArg::Shortlist {
-            return Err(CliError::usage("--head shortlist is for accelerators; drop it or use --backend sim"));
+            return Err(CliError::usage(
+                "--head shortlist is for accelerators; drop it or use --backend sim, axi or xdma",
+            ));
         }
-        if backend != Backend::Sim && (args.preset.is_some() || args.memory.is_some()) {
-            return Err(CliError::usage("--preset and --memory are for --backend sim; drop them or choose it"));
+        if backend != Backend::Sim && args.memory.is_some() {
+            return Err(CliError::usage("--memory is for --backend sim; drop it or choose it"));
+        }
+        if matches!(backend, Backend::Cpu | Backend::Reference) && args.preset.is_some() {
+            return Err(CliError::usage("--preset is for --backend sim, axi and xdma; drop it or choose one"));
         }
         match (backend, numerics) {
             (Backend::Sim | Backend::Axi | Backend::Xdma, NumericsArg::Float) => Err(CliError::usage(
@@ -162,7 +167,9 @@ impl Model {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
             (Backend::Sim, NumericsArg::Device) => simulated(self.weights()?, args),
-            (Backend::Axi | Backend::Xdma, NumericsArg::Device) => Err(not_built(backend)),
+            (Backend::Axi | Backend::Xdma, NumericsArg::Device) => {
+                Ok(Box::new(super::board::engine(self.weights()?, args, quiet)?))
+            }
         }
     }
 }
@@ -205,6 +212,7 @@ fn simulated(_: &ModelWeights, _: &ModelArgs) -> Result<Box<dyn Engine>, CliErro
     Err(not_built(Backend::Sim))
 }
 
+#[cfg(not(feature = "sim"))]
 fn not_built(backend: Backend) -> CliError {
     let name = format!("{backend:?}").to_lowercase();
     CliError::new(

@@ -8,7 +8,6 @@ use crate::compile::DeviceImage;
 use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::device::{Pass, PassResult, Slot};
 use spec::model::ModelConfig;
-use spec::program::LINE;
 
 /// A token on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,10 @@ pub struct DeviceEngine<R> {
 
 impl From<RunError> for EngineError {
     fn from(error: RunError) -> Self {
-        EngineError::Device(error.to_string())
+        match error {
+            RunError::Trouble(error) => EngineError::Board(error),
+            error => EngineError::Device(error.to_string()),
+        }
     }
 }
 
@@ -48,9 +50,7 @@ impl<R: PassRunner> DeviceEngine<R> {
             let bytes = image.memory_bytes(1) as usize;
             return Err(EngineError::Memory { what: "the model and one sequence on the device", bytes });
         }
-        for section in &image.sections {
-            runner.upload(section.line * LINE, &section.bytes)?;
-        }
+        runner.load(&image)?;
         Ok(DeviceEngine { image, runner, sequences: vec![None; sequences] })
     }
 
@@ -67,6 +67,11 @@ impl<R: PassRunner> DeviceEngine<R> {
     /// The device, for taps and counters.
     pub fn runner_mut(&mut self) -> &mut R {
         &mut self.runner
+    }
+
+    /// Gives the device back.
+    pub fn into_runner(self) -> R {
+        self.runner
     }
 
     /// Checks a request and lists its tokens.
@@ -121,7 +126,10 @@ impl<R: PassRunner> DeviceEngine<R> {
     pub fn run(&mut self, pass: &Pass) -> Result<PassResult, EngineError> {
         let image = &self.image;
         let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
-        Ok(self.runner.run(pass, area)?)
+        match self.runner.run(pass, area) {
+            Err(_) if self.runner.mend(&self.image)? => Ok(self.runner.run(pass, area)?),
+            result => Ok(result?),
+        }
     }
 }
 
