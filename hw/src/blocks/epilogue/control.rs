@@ -76,6 +76,16 @@ pub(super) struct RowWords {
 
 /// What the lanes do when.
 pub(super) struct Flow {
+    /// Stage 0 has operands.
+    pub(super) valid: Expr,
+    /// The stage behind the conversions has a beat.
+    pub(super) scaled: Expr,
+    /// Summands are taken, and a cycle later added.
+    pub(super) adds: Expr,
+    pub(super) summing: Expr,
+    /// Stages of the second part, those of [`Lane::LATE`], that have a beat, and whether one of all has.
+    pub(super) late: Expr,
+    pub(super) moving: Expr,
     pub(super) add_vm: Expr,
     pub(super) add_bias: Expr,
     pub(super) bias: Expr,
@@ -317,9 +327,20 @@ impl Epilogue {
         m.drive(&ops.pop_old, &(&late[Lane::OLD as usize] & &cmd.residual));
         let second_q = m.delay("second_q", &swap_q);
         let second = delay_n(m, "second_late", &second_q, Lane::SIN);
+        let any = |stages: &[Expr]| cat(stages).any();
+        let moving_q = m.reg_reset("moving_q", &lit(0, 1));
+        m.next(&moving_q, &(&take | &swap_q | any(&late[..Lane::OLD as usize])));
+        let adds = m.wire("adds", &(stage(add) | &again));
+        let summing = m.delay("summing_q", &adds);
         let early = cat(&stages[1..]).any();
         m.drive(busy, &(early | cat(&late).any() | &swap_q));
         Ok(Flow {
+            valid: stage(0).clone(),
+            scaled: stage(Lane::SCALE).clone(),
+            adds,
+            summing,
+            late: cat(Lane::LATE.iter().rev().map(|at| late[*at as usize].clone())),
+            moving: moving_q,
             add_vm,
             add_bias,
             bias: waiting.get("out_data_o"),

@@ -216,6 +216,12 @@ impl Epilogue {
                 let old = cmd.residual.mux(&lane_of_word(&operands.old), &lane::nothing());
                 let (cos, sin) = (lane_of_word(&cos), lane_of_word(&sin));
                 let inputs = [
+                    ("valid_i", &flow.valid),
+                    ("scaled_i", &flow.scaled),
+                    ("other_valid_i", &flow.adds),
+                    ("sum_i", &flow.summing),
+                    ("late_i", &flow.late),
+                    ("moving_i", &flow.moving),
                     ("acc_i", &acc),
                     ("act_i", &act),
                     ("row_i", &row),
