@@ -83,6 +83,12 @@ pub trait Engine: Send {
         None
     }
 
+    /// Tokens that one pass takes for the price of one, if the machine has such a number: guesses beyond it would cost
+    /// another pass.
+    fn pass_tokens(&self) -> Option<usize> {
+        None
+    }
+
     /// A new, empty sequence.
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError>;
 

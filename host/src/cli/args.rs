@@ -181,6 +181,16 @@ impl EndArgs {
     }
 }
 
+/// What makes a generation faster without changing its text.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Speed")]
+pub struct SpeedArgs {
+    /// Guess up to N tokens ahead by what followed the same words before, and check them in one pass; 0 is off
+    #[arg(long, visible_alias = "draft-max", value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub lookup: u16,
+}
+
 /// A duration in seconds, at most a year.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number of seconds".to_string())?;

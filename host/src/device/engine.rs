@@ -142,6 +142,10 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
         self.runner.describe()
     }
 
+    fn pass_tokens(&self) -> Option<usize> {
+        Some(self.image.shape.tokens)
+    }
+
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
         let free = self.sequences.iter().position(Option::is_none);
         let bytes = self.image.memory_bytes(self.sequences.len() + 1) as usize;

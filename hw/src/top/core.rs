@@ -111,6 +111,9 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     m.drive(&irq, &regs.out("irq_o"));
     units.count(&mut m, &regs, &beats);
     expose(&mut m, &units.vmem, "tap_", "tap_");
+    if tapped {
+        units.tap(&mut m, &idle, &regs.out("busy_o"));
+    }
     design.add(m)
 }
 
@@ -327,6 +330,19 @@ impl Units {
         let reads: Vec<Expr> = self.reads.iter().map(|read| read.input("m_rvalid_i")).collect();
         let write = self.write.out("m_wvalid_o") & self.write.input("m_wready_i");
         (m.wire("read_beats", &cat(reads.iter().rev())), m.wire("write_beat", &write))
+    }
+
+    /// What simulations see beside the registers: the descriptor in issue and, from bit 0 up, idle units as in a
+    /// wait mask, then the engine's words, waits for weights, tables and sums, waits of the sequencer, and whether a
+    /// pass runs.
+    fn tap(&self, m: &mut Module, idle: &Expr, busy: &Expr) {
+        let events = ["sums", "tables", "starved", "beat"].map(|name| self.matrix.out(&format!("ev_{name}_o")));
+        let waiting = self.sequencer.out("ev_waiting_o");
+        let state = cat([busy, &waiting].into_iter().chain(&events).chain([idle]));
+        for (name, value) in [("tap_index_o", self.sequencer.out("index_o")), ("tap_state_o", state)] {
+            let port = m.output(name, value.ty());
+            m.drive(&port, &value);
+        }
     }
 
     /// Performance counters, and progress for the watchdog.

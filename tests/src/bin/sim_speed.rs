@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("| preset | work | cycles | kcycles/s of processor time | of time on the wall |\n|---|---|--:|--:|--:|");
     for name in presets {
         let machine = preset::load(&name)?;
-        let options = Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+        let context = Some(weights.config.max_context.min(machine.max_context as usize));
+        let options = Options { context, shortlist: None };
         let mut rtl = SimulatedDevice::simulated(&weights, &machine, options, 1, Timing::measured())?;
         let id = rtl.new_sequence()?;
         for (what, steps) in [("prefill of 16", vec![vec![7; 16]]), ("decode of 4", (9..13).map(|t| vec![t]).collect())]
