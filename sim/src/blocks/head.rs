@@ -292,7 +292,7 @@ pub const MUTATIONS: &[Mutation] = &[
     own_bug("head: -0 is less than 0", planted, "(data_q[31] & (|data_q[30:0]))", "data_q[31]"),
     own_bug("head: a group equal to the smallest enters", planted, "(cand_key_q > least_q)", "(cand_key_q >= least_q)"),
     own_bug("head: the last of equal groups goes", planted, "(scan_key < least_q)", "(scan_key <= least_q)"),
-    own_bug("head: a later pick wins a tie", planted, "(enter_row < best0_row_q)", "1'b0"),
+    own_bug("head: a later pick wins a tie", planted, "(row2_q < best0_row_q)", "1'b0"),
     own_bug("head: a candidate does not wait for the search", planted, "go = ~(there_q & scan_q)", "go = 1'b1"),
     own_bug("head: rows beyond the tile count", planted, "{32{mask_q[3]}}", "{32{1'b1}}"),
 ];

@@ -461,7 +461,7 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
     bug("stream: what is left over stays", stream, "wire clear = rst_i |", "wire clear = rst_i & "),
     bug("crc32c: not begun anew", stream, "(first_q ?", "(1'b0 ?"),
-    bug("weights: the format of the run before", weights, ".sherry_i(tag_q)", ".sherry_i(1'b0)"),
+    bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
     bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
     bug("ring: words leave before all are there", weights, "~closed;", "1'b1;"),
