@@ -400,9 +400,10 @@ impl Block for WeightsCase {
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
-        let listed = !self.full_rate && rng.one_in(3);
+        let listed = !self.full_rate && size == Size::Any && rng.one_in(3);
+        let broken = rng.one_in(5);
         let (cmd, list, out, error) = match listed {
-            true => self.listed(rng, size == Size::Max, cover),
+            true => self.listed(rng, broken, cover),
             false => {
                 let (cmd, out, error) = self.run(rng, size, cover);
                 (cmd, Vec::new(), out, error)
@@ -418,7 +419,7 @@ impl Block for WeightsCase {
     fn must_cover(&self) -> &'static [&'static str] {
         match self.full_rate {
             true => &["reset_in_packet", "sherry", "dense", "crc"],
-            false => &["reset_in_packet", "sherry", "dense", "listed", "full_ring"],
+            false => &["reset_in_packet", "sherry", "dense", "crc", "listed", "full_ring", "crc_of_group"],
         }
     }
 
