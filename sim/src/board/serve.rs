@@ -38,6 +38,8 @@ pub struct Mishaps {
     pub reload_in_pass: Option<u64>,
     /// The same with the next doorbell.
     pub reload_now: bool,
+    /// The clock runs only where the host touches registers.
+    pub frozen: bool,
     /// From now on the first memory port answers no read.
     pub mute: bool,
     /// Memory forgets what it owes, once.
@@ -111,13 +113,13 @@ impl Board {
             self.nodes.signal(1);
         }
         while !stop.load(Ordering::Relaxed) {
-            while let Some(request) = self.nodes.mailbox.next(if self.running { Duration::ZERO } else { IDLE }) {
+            while let Some(request) = self.nodes.mailbox.next(self.patience()) {
                 self.apply_mishaps();
                 let result = self.carry_out(request)?;
                 self.watch_interrupt();
                 self.nodes.mailbox.answer(result);
             }
-            if self.running {
+            if self.patience().is_zero() {
                 self.device.run(STRIDE)?;
                 strides += 1;
                 if strides % STRIDES == 0 || self.device.interrupt() {
@@ -127,6 +129,11 @@ impl Board {
             }
         }
         Ok(())
+    }
+
+    /// How long the board may wait for its host.
+    fn patience(&self) -> Duration {
+        if self.running && !self.with_mishaps(|mishaps| mishaps.frozen) { Duration::ZERO } else { IDLE }
     }
 
     fn apply_mishaps(&mut self) {
