@@ -48,7 +48,7 @@ fn how_often_shortlists_agree() {
         let mut text = vec![0, first];
         while text.len() < 120 {
             let from = cpu.len(id);
-            let token = best(&mut cpu, id, &text[from..].to_vec());
+            let token = best(&mut cpu, id, &text[from..]);
             text.push(token);
         }
         texts.push(text);
