@@ -40,6 +40,8 @@ impl Kind {
 pub enum Head {
     /// Every logit exactly: all planes of all rows.
     Exact,
+    /// The top plane of all rows, all planes of the best groups of rows.
+    Shortlist,
 }
 
 impl Head {
@@ -47,6 +49,7 @@ impl Head {
     pub const fn name(self) -> &'static str {
         match self {
             Head::Exact => "exact",
+            Head::Shortlist => "shortlist",
         }
     }
 }
@@ -88,13 +91,13 @@ impl Case {
 
     /// Whether the model in memory is the same.
     pub fn same_model(&self, other: &Case) -> bool {
-        (self.shape, self.sherry, self.head) == (other.shape, other.sherry, other.head)
+        (self.shape, self.sherry) == (other.shape, other.sherry)
     }
 
     /// Whether a layer of it is drawn.
     pub fn pictured(&self) -> bool {
         let drawn = [Kind::Decode { context: 512 }, Kind::Prefill { tokens: 64 }];
-        self.shape == "0.73b" && !self.sherry && drawn.contains(&self.kind)
+        self.shape == "0.73b" && !self.sherry && self.head == Head::Exact && drawn.contains(&self.kind)
     }
 }
 
@@ -104,12 +107,16 @@ pub fn all(quick: bool) -> Vec<Case> {
     let decode = |context| Kind::Decode { context };
     let prefill = |tokens| Kind::Prefill { tokens };
     if quick {
-        return [decode(0), decode(512), prefill(64)].map(|kind| of("0.73b", false, kind)).to_vec();
+        let short = Case { head: Head::Shortlist, ..of("0.73b", false, decode(0)) };
+        let exact = [decode(0), decode(512), prefill(64)].map(|kind| of("0.73b", false, kind));
+        return [exact.to_vec(), vec![short]].concat();
     }
     let mut cases = Vec::new();
     for (shape, sherry) in [("0.73b", false), ("0.73b", true), ("2b4t", false), ("2b4t", true), ("falcon3-1b", false)] {
         let contexts: &[usize] = if sherry { &[0, 512] } else { &[0, 512, 1024, 2048] };
         cases.extend(contexts.iter().map(|&context| of(shape, sherry, decode(context))));
+        let short = |&context: &usize| Case { head: Head::Shortlist, ..of(shape, sherry, decode(context)) };
+        cases.extend(contexts.iter().map(short));
         let batches: &[usize] = if sherry { &[] } else { &[2, 4, 8] };
         let batch = |&sequences: &usize| of(shape, sherry, Kind::Batch { sequences, context: 0 });
         cases.extend(batches.iter().map(batch));

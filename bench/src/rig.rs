@@ -1,11 +1,11 @@
 //! A machine in Verilator with a model in its memory, and the passes of a case.
 
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Head, Kind};
 use crate::plan::Plan;
 use crate::profile::Profile;
 use anyhow::{Context, Result, anyhow, ensure};
 use host::compile::DeviceImage;
-use host::device::driver::Driver;
+use host::device::driver::{Driver, Patience};
 use host::device::simulated::expected;
 use host::device::{LogitsArea, PassRunner};
 use hw::preset::Machine;
@@ -16,7 +16,7 @@ use spec::device::{Pass, Slot};
 use spec::model::random::Rng;
 use spec::program::{LINE, PACKET, stream};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a case took.
 pub struct Outcome {
@@ -58,7 +58,7 @@ impl Rig {
         let device = SimDevice::new(machine, &options).context("building the machine in Verilator")?;
         let profile = Arc::new(Mutex::new(Profile::default()));
         let name = format!("RTL of preset {} in Verilator", machine.name);
-        let driver = Driver::new(device, expected(machine), name, Duration::from_secs(3600))?;
+        let driver = Driver::new(device, expected(machine), name, Patience::SIMULATION)?;
         let mut rig = Rig { image, driver, profile };
         for section in &rig.image.sections {
             rig.driver.upload(section.line * LINE, &section.bytes)?;
@@ -106,7 +106,7 @@ impl Rig {
         Slot { valid: true, token, position: position as u32, cache, run: run as u8 }
     }
 
-    /// Slots and wanted logits of each pass.
+    /// Slots of each pass, and those whose best token is wanted.
     fn passes(&self, case: &Case) -> Vec<(Vec<Slot>, u64)> {
         let p = self.image.shape.tokens;
         match case.kind {
@@ -145,8 +145,12 @@ impl Rig {
             best: Vec::new(),
             seconds: 0.0,
         };
-        for (slots, want_logits) in self.passes(case) {
-            let program = if want_logits == 0 { &self.image.body } else { &self.image.full };
+        for (slots, want_best) in self.passes(case) {
+            let program = match (want_best, case.head) {
+                (0, _) => &self.image.body,
+                (_, Head::Exact) => &self.image.full,
+                (_, Head::Shortlist) => self.image.shortlist.as_ref().context("this model has no shortlist")?,
+            };
             let weights = program
                 .descriptors
                 .iter()
@@ -154,7 +158,7 @@ impl Rig {
             outcome.weight_bytes += weights.map(|d| u64::from(d.get("packets")) * PACKET * ports as u64).sum::<u64>();
             self.profile()?.begin(Plan::new(&program.descriptors));
             let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
-            let pass = Pass { program_line, program_words, slots, want_logits };
+            let pass = Pass { program_line, program_words, slots, want_logits: 0, want_best };
             let seen = seen.clone();
             self.driver.transport_mut().observe(Some(Box::new(move |now| {
                 if let Ok(mut profile) = seen.lock() {

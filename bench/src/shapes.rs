@@ -47,9 +47,14 @@ pub fn weights(name: &str, sherry: bool) -> Result<ModelWeights> {
     Ok(random_weights(&config, if sherry { Encoding::Sherry } else { Encoding::Trit5 }, 1))
 }
 
-/// The model compiled for a machine.
+/// The model compiled for a machine, with a shortlist of its head if the machine has room for one.
 pub fn image(machine: &Machine, name: &str, sherry: bool) -> Result<DeviceImage> {
     let weights = weights(name, sherry)?;
-    compile(&weights, &machine.shape(), Options { context: Some(CONTEXT) })
+    let with = |shortlist| compile(&weights, &machine.shape(), Options { context: Some(CONTEXT), shortlist });
+    with(Some(0))
+        .or_else(|error| {
+            eprintln!("{name}: no shortlist: {error}");
+            with(None)
+        })
         .with_context(|| format!("{name} on preset {}", machine.name))
 }

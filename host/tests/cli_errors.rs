@@ -25,6 +25,7 @@ fn wrong_use_is_exit_2() {
         (&["generate", "x", "--backend", "cpu", "--numerics", "float"], "--backend cpu computes"),
         (&["generate", "x", "--chat-template", "nonsense"], "nonsense"),
         (&["generate", "x", "--device", "/dev/null"], "--device /dev/null: only for FPGA backends"),
+        (&["generate", "x", "--head", "shortlist"], "--head shortlist is for accelerators"),
         (&["eval"], "--ids"),
         (&["bench", "-p", "100000"], "pp100000"),
         (&["bench", "-p", "0", "-n", "0"], "no tests"),
@@ -142,10 +143,9 @@ fn bad_data_is_exit_65() {
 }
 
 #[test]
-fn backends_that_are_not_built_are_exit_69() {
-    for backend in ["axi", "xdma"] {
-        host(&["generate", "x", "--backend", backend, "--device", "/dev/null"])
-            .fails(69, &format!("--backend {backend}"));
+fn boards_that_are_not_there_are_exit_69() {
+    for (backend, text) in [("axi", "u-dma-buf"), ("xdma", "null_h2c_0")] {
+        host(&["generate", "x", "--backend", backend, "--device", "/dev/null"]).fails(69, text);
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`crate::axi`]; the host reaches it directly, as a DMA engine would.
 
 use crate::SimError;
-use crate::axi::{Counters, Faults, Memory, Timing};
+use crate::axi::{Bytes, Counters, Faults, Memory, Timing};
 use crate::compile::{Job, Speed, compile, compile_traced};
 use crate::ffi::{Library, Model, PortId};
 pub use crate::waves::Waves;
@@ -15,7 +15,7 @@ use spec::transport::{Event, Transport, TransportError, check_offset, check_rang
 use std::time::{Duration, Instant};
 
 /// Bus address of the simulated memory: not zero, so that a forgotten base shows.
-const MEMORY_BASE: u64 = 0x1_0000_0000;
+pub const MEMORY_BASE: u64 = 0x1_0000_0000;
 /// Cycles in which a register access must be answered.
 const LITE_LIMIT: u64 = 1000;
 /// Cycles between two looks at the clock on the wall.
@@ -135,6 +135,7 @@ pub struct SimDevice {
     memory: Memory,
     lite: Lite,
     irq: PortId,
+    reset: PortId,
     tap: Tap,
     cycles: u64,
     writes: Option<Vec<VectorWrite>>,
@@ -166,8 +167,17 @@ impl SimDevice {
 
     /// Starts a machine that is built already; for waves it must be built with them.
     pub fn start(library: &Library, machine: &Machine, options: &SimOptions) -> Result<SimDevice, SimError> {
-        let bytes = vec![0; options.memory_bytes as usize];
-        let mut memory = Memory::new(bytes, MEMORY_BASE, options.timing.clone(), options.seed);
+        SimDevice::start_on(library, machine, options, vec![0; options.memory_bytes as usize].into())
+    }
+
+    /// Starts a machine on a memory that is there already.
+    pub fn start_on(
+        library: &Library,
+        machine: &Machine,
+        options: &SimOptions,
+        bytes: Bytes,
+    ) -> Result<SimDevice, SimError> {
+        let mut memory = Memory::on(bytes, MEMORY_BASE, options.timing.clone(), options.seed);
         for port in 0..machine.ports {
             memory.attach(library, &format!("m_axi_gmem{port}"))?;
         }
@@ -188,22 +198,50 @@ impl SimDevice {
         let irq = library.port("irq")?;
         let (waves, seed) = (options.waves.clone(), options.seed);
         let turn = waves.as_ref().map_or(u64::MAX, |waves| waves.from_cycle);
-        let mut device = SimDevice { model, memory, lite, irq, tap, cycles: 0, writes: None, observer: None, seed, waves, turn };
-        for _ in 0..8 {
-            device.model.tick();
-        }
-        device.model.set(reset, 1);
-        for _ in 0..8 {
-            device.model.tick();
-        }
+        let mut device = SimDevice {
+            model,
+            memory,
+            lite,
+            irq,
+            reset,
+            tap,
+            cycles: 0,
+            writes: None,
+            observer: None,
+            seed,
+            waves,
+            turn,
+        };
+        device.restart();
         // cycles count from here, those of waves too
         device.turn_waves()?;
         Ok(device)
     }
 
+    /// What loading the bitstream anew does: all registers at their reset values, open bursts forgotten. Memory stays.
+    pub fn restart(&mut self) {
+        self.memory.reset();
+        for level in [0, 1] {
+            self.model.set(self.reset, level);
+            for _ in 0..8 {
+                self.model.tick();
+            }
+        }
+    }
+
     /// Clock cycles since the start.
     pub fn cycles(&self) -> u64 {
         self.cycles
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, cycles: u64) -> Result<(), TransportError> {
+        (0..cycles).try_for_each(|_| self.step())
+    }
+
+    /// Whether the interrupt is high.
+    pub fn interrupt(&mut self) -> bool {
+        self.model.get(self.irq) == 1
     }
 
     /// How to see the current cycle again.
@@ -399,7 +437,7 @@ impl Transport for SimDevice {
         let start = Instant::now();
         loop {
             for _ in 0..CLOCK_CYCLES {
-                if self.model.get(self.irq) == 1 {
+                if self.interrupt() {
                     return Ok(Event::Interrupt);
                 }
                 self.step()?;

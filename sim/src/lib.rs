@@ -2,10 +2,11 @@
 //!
 //! * [`toolchain`]: finds Verilator and a C++ compiler.
 //! * [`compile`]: Verilog to a shared library, cached by content.
-//! * [`ffi`]: the loaded library; the only unsafe code.
+//! * [`ffi`]: the loaded library; here and in `board::shared` is all unsafe code.
 //! * [`waves`]: waves of whole machines, and failures run again with them.
 //! * [`axi`]: a memory behind AXI4 ports, with the habits of real ones.
 //! * [`mod@bench`]: stream drivers, monitors, scoreboard and coverage for block tests.
+//! * [`board`]: a board as a process of its own, with the nodes of a real one.
 //! * [`blocks`]: the blocks with their oracles from `spec`.
 //! * [`mutate`]: planted bugs that the benches must catch.
 #![deny(unsafe_code)]
@@ -13,6 +14,7 @@
 pub mod axi;
 pub mod bench;
 pub mod blocks;
+pub mod board;
 pub mod compile;
 pub mod device;
 pub mod ffi;

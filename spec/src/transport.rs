@@ -71,6 +71,36 @@ pub trait Transport {
     fn wait(&mut self, timeout: Duration) -> Result<Event, TransportError>;
 }
 
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn memory_base(&self) -> u64 {
+        (**self).memory_base()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        (**self).memory_bytes()
+    }
+
+    fn read32(&mut self, offset: u32) -> Result<u32, TransportError> {
+        (**self).read32(offset)
+    }
+
+    fn write32(&mut self, offset: u32, value: u32) -> Result<(), TransportError> {
+        (**self).write32(offset, value)
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), TransportError> {
+        (**self).read(address, bytes)
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), TransportError> {
+        (**self).write(address, bytes)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Event, TransportError> {
+        (**self).wait(timeout)
+    }
+}
+
 /// Checks a register offset; for implementations.
 pub fn check_offset(offset: u32) -> Result<(), TransportError> {
     match offset < WINDOW && offset.is_multiple_of(4) {

@@ -1,6 +1,8 @@
 //! Whole-system tests: see `tests/`. What they share is here.
 
+pub mod boards;
 pub mod lockstep;
+pub mod mock;
 
 use host::load::{LoadOptions, NoProgress, load_model};
 use spec::model::ModelWeights;

@@ -17,12 +17,21 @@ pub enum Backend {
     Reference,
     /// The accelerator's RTL in Verilator (needs Verilator 5 and a C++ compiler): the bits of a board, slowly
     Sim,
-    /// An FPGA on the memory bus (Zynq); not in this program yet
-    #[value(hide = true)]
+    /// An FPGA in a Zynq, through UIO and u-dma-buf
     Axi,
-    /// An FPGA on PCI Express; not in this program yet
-    #[value(hide = true)]
+    /// An FPGA on PCI Express, through AMD's XDMA driver
     Xdma,
+}
+
+/// How an accelerator finds the most probable token when it decodes one sequence greedily.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HeadArg {
+    /// All rows of the output head, exactly
+    #[default]
+    Exact,
+    /// Rank all rows by the head's top plane, then compute only the best ones exactly: faster, and now and
+    /// then another token
+    Shortlist,
 }
 
 /// Arithmetic, as the user names it.
@@ -64,16 +73,25 @@ pub struct ModelArgs {
     /// Instruction set of the CPU backend, for measurements [default: the best one here]
     #[arg(long, value_name = "NAME")]
     pub isa: Option<String>,
-    /// Machine of --backend sim: a built-in preset (see `cargo run -p hw -- --list`) or a path ending in .toml
-    /// [default: sim-tiny]
+    /// Machine of --backend sim, axi or xdma: a built-in preset (see `cargo run -p hw -- --list`) or a path ending in
+    /// .toml [default: sim-tiny; for boards the one that the board says it is]
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// Memory behind the ports of --backend sim: ideal, measured, ddr or harsh [default: ideal]
     #[arg(long, value_name = "MODEL")]
     pub memory: Option<String>,
-    /// Device node of an FPGA backend
-    #[arg(long, value_name = "PATH", hide = true)]
+    /// Output head of an accelerator where only the most probable token is wanted
+    #[arg(long, value_enum, value_name = "MODE", default_value = "exact")]
+    pub head: HeadArg,
+    /// Node of --backend axi or xdma, or a folder with nodes [default: /dev/xdma0 or the UIO device called tercet*]
+    #[arg(long, value_name = "PATH")]
     pub device: Option<PathBuf>,
+    /// Memory of a card behind --backend xdma, as its design says [default: 0:8589934592]
+    #[arg(long, value_name = "ADDRESS:BYTES", value_parser = memory_range)]
+    pub device_memory: Option<(u64, u64)>,
+    /// Write the model to the board even if it is there already
+    #[arg(long)]
+    pub upload: bool,
 }
 
 /// How tokens are chosen.
@@ -177,6 +195,21 @@ pub struct SpeedArgs {
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number of seconds".to_string())?;
     if (0.0..=3.2e7).contains(&value) { Ok(Duration::from_secs_f64(value)) } else { Err("expected 0 to 3.2e7".into()) }
+}
+
+/// A bus address and a number of bytes.
+pub fn memory_range(text: &str) -> Result<(u64, u64), String> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let parts = text.split_once(':').and_then(|(address, bytes)| Some((number(address)?, number(bytes)?)));
+    match parts {
+        Some((address, bytes)) if address % 4096 == 0 && bytes >= 8192 && address.checked_add(bytes).is_some() => {
+            Ok((address, bytes))
+        }
+        _ => Err("expected ADDRESS:BYTES, for example 0x100000000:0x80000000, at a multiple of 4096".into()),
+    }
 }
 
 /// Token ids from the command line.

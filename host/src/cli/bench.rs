@@ -94,7 +94,7 @@ pub fn run(args: &BenchArgs, global: Global) -> Result<(), CliError> {
     let begin = Instant::now();
     let mut model = Model::open(&args.model, global.quiet)?;
     let tests = tests(args, model.config().max_context)?;
-    let mut engine = model.engine(&args.model, args.numerics)?;
+    let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let ready = begin.elapsed();
     let progress = Progress::count("measuring", global.quiet);
@@ -269,6 +269,11 @@ fn row(
         "ready_ms": ms(process.ready),
         "resident_bytes": process.resident.map(|(now, _)| now),
         "peak_resident_bytes": process.resident.map(|(_, peak)| peak),
-        "evidence": "measured",
+        "evidence": evidence(&engine.describe()),
     }))
+}
+
+/// What a backend's figures are: those of a simulation are times of the simulation, not of the machine.
+fn evidence(backend: &str) -> &'static str {
+    if backend.starts_with("simulated") || backend.starts_with("RTL") { "simulated" } else { "measured" }
 }

@@ -80,7 +80,7 @@ pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     let has_template = model.tokenizer.as_ref().is_some_and(|source| source.template(None).is_some());
     let fallback = if model.shipped && !has_template { "plain" } else { "auto" };
     let turns = Turns::select(&model, &tokenizer, args.chat_template.as_deref().unwrap_or(fallback))?;
-    let mut engine = model.engine(&args.model, args.numerics)?;
+    let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let mut session = Session::new(engine.as_mut())?;
     session.guess(args.speed.lookup.into());

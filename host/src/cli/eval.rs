@@ -66,7 +66,7 @@ pub fn run(args: &EvalArgs, global: Global) -> Result<(), CliError> {
     }
     check_request(model.config(), 0, &tokens).map_err(EngineError::from)?;
     let vocab = model.config().vocab;
-    let mut engine = model.engine(&args.model, args.numerics)?;
+    let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     if args.logits.is_some() {
         signals::clean_up_on_terminate();

@@ -1,5 +1,6 @@
 //! Exit codes and the errors that carry them: the one place where they are decided.
 
+use host::device::error::{DeviceError, Trouble};
 use host::engine::EngineError;
 use host::generate::GenerateError;
 use host::generate::sampler::SettingError;
@@ -134,8 +135,29 @@ impl From<EngineError> for CliError {
             EngineError::Request(_) | EngineError::Weights(_) => Exit::Data,
             EngineError::Memory { .. } | EngineError::Device(_) => Exit::System,
             EngineError::Sequence(_) => Exit::Internal,
+            EngineError::Board(error) => error.trouble.into(),
         };
         CliError::new(exit, error)
+    }
+}
+
+impl From<Trouble> for Exit {
+    fn from(trouble: Trouble) -> Exit {
+        match trouble {
+            Trouble::Lost => Exit::Unavailable,
+            Trouble::Io => Exit::Io,
+            Trouble::Busy => Exit::Busy,
+            Trouble::Mismatch => Exit::Mismatch,
+            Trouble::Permission => Exit::Permission,
+            Trouble::System => Exit::System,
+            Trouble::Internal => Exit::Internal,
+        }
+    }
+}
+
+impl From<DeviceError> for CliError {
+    fn from(error: DeviceError) -> Self {
+        CliError::new(error.trouble.into(), error)
     }
 }
 

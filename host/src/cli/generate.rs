@@ -106,7 +106,7 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
         true => Some(model.tokenizer()?),
         false => None,
     };
-    let mut engine = model.engine(&args.model, args.numerics)?;
+    let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let turns = match (&args.chat_template, &tokenizer) {
         (Some(name), Some(tokenizer)) => Some(Turns::select(&model, tokenizer, name)?),

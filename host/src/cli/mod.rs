@@ -2,8 +2,10 @@
 
 mod args;
 mod bench;
+mod board;
 mod chat;
 mod completions;
+mod doctor;
 mod eval;
 mod exit;
 mod generate;
@@ -21,7 +23,9 @@ mod reply;
 mod report;
 mod scoring;
 mod signals;
+mod stats;
 mod turns;
+mod verify;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -68,6 +72,12 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Measure prefill and decode speed
     Bench(bench::BenchArgs),
+    /// Find out what is wrong with a board
+    Doctor(doctor::DoctorArgs),
+    /// Compare a board with the reference, bit for bit
+    Verify(verify::VerifyArgs),
+    /// Show what a board spends its cycles on
+    Stats(stats::StatsArgs),
     /// Print a script that completes commands in a shell
     Completions(completions::CompletionsArgs),
 }
@@ -129,6 +139,9 @@ fn dispatch(cli: Cli, notes: &[String]) -> Result<(), CliError> {
         Command::Pack(args) => pack::run(&args, global),
         Command::Inspect(args) => inspect::run(&args, global),
         Command::Bench(args) => bench::run(&args, global),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Verify(args) => verify::run(&args, global),
+        Command::Stats(args) => stats::run(&args, global),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -1,6 +1,6 @@
 //! Finds and opens the model and makes the engine that runs it.
 
-use super::args::{Backend, ModelArgs, NumericsArg};
+use super::args::{Backend, HeadArg, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
 use host::cpu::{CpuEngine, Isa};
@@ -133,7 +133,7 @@ impl Model {
     }
 
     /// An engine for this model; which one follows from backend and numerics, never silently.
-    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg) -> Result<Box<dyn Engine>, CliError> {
+    pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg, quiet: bool) -> Result<Box<dyn Engine>, CliError> {
         let threads = threads(args.threads)?;
         let backend = backend(args, numerics);
         if let (Backend::Cpu | Backend::Reference, Some(device)) = (backend, &args.device) {
@@ -141,8 +141,16 @@ impl Model {
                 format!("--device {}: only for FPGA backends; drop it or choose one with --backend", device.display());
             return Err(CliError::usage(text));
         }
-        if backend != Backend::Sim && (args.preset.is_some() || args.memory.is_some()) {
-            return Err(CliError::usage("--preset and --memory are for --backend sim; drop them or choose it"));
+        if matches!(backend, Backend::Cpu | Backend::Reference) && args.head == HeadArg::Shortlist {
+            return Err(CliError::usage(
+                "--head shortlist is for accelerators; drop it or use --backend sim, axi or xdma",
+            ));
+        }
+        if backend != Backend::Sim && args.memory.is_some() {
+            return Err(CliError::usage("--memory is for --backend sim; drop it or choose it"));
+        }
+        if matches!(backend, Backend::Cpu | Backend::Reference) && args.preset.is_some() {
+            return Err(CliError::usage("--preset is for --backend sim, axi and xdma; drop it or choose one"));
         }
         match (backend, numerics) {
             (Backend::Sim | Backend::Axi | Backend::Xdma, NumericsArg::Float) => Err(CliError::usage(
@@ -159,7 +167,9 @@ impl Model {
                 Err(CliError::usage("--backend cpu computes --numerics device only; use --backend reference for float"))
             }
             (Backend::Sim, NumericsArg::Device) => simulated(self.weights()?, args),
-            (Backend::Axi | Backend::Xdma, NumericsArg::Device) => Err(not_built(backend)),
+            (Backend::Axi | Backend::Xdma, NumericsArg::Device) => {
+                Ok(Box::new(super::board::engine(self.weights()?, args, quiet)?))
+            }
         }
     }
 }
@@ -191,8 +201,9 @@ fn simulated(weights: &ModelWeights, args: &ModelArgs) -> Result<Box<dyn Engine>
     let name = args.memory.as_deref().unwrap_or("ideal");
     let timing = sim::axi::Timing::named(name)
         .ok_or_else(|| CliError::usage(format!("--memory = {name}: expected ideal, measured, ddr or harsh")))?;
-    let options =
-        host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+    let context = Some(weights.config.max_context.min(machine.max_context as usize));
+    let shortlist = (args.head == HeadArg::Shortlist).then_some(0);
+    let options = host::compile::Options { context, shortlist };
     Ok(Box::new(SimulatedDevice::simulated(weights, &machine, options, SEQUENCES, timing)?))
 }
 
@@ -201,6 +212,7 @@ fn simulated(_: &ModelWeights, _: &ModelArgs) -> Result<Box<dyn Engine>, CliErro
     Err(not_built(Backend::Sim))
 }
 
+#[cfg(not(feature = "sim"))]
 fn not_built(backend: Backend) -> CliError {
     let name = format!("{backend:?}").to_lowercase();
     CliError::new(

@@ -104,7 +104,7 @@ impl Measured {
 /// The engines that share the work: one with threads of its own, or a plain one for each core.
 fn engines(model: &Model, args: &ModelArgs, numerics: NumericsArg) -> Result<Vec<Box<dyn Engine>>, CliError> {
     let count = if Model::is_reference(args, numerics) { threads(args.threads)? } else { 1 };
-    (0..count).map(|_| model.engine(args, numerics)).collect()
+    (0..count).map(|_| model.engine(args, numerics, true)).collect()
 }
 
 fn windows(args: &PerplexityArgs, model: &Model, tokenizer: &Tokenizer, text: &str) -> Result<Vec<Window>, CliError> {

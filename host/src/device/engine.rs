@@ -5,10 +5,9 @@
 
 use super::{LogitsArea, PassRunner, RunError};
 use crate::compile::DeviceImage;
-use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::device::{Pass, PassResult, Slot};
 use spec::model::ModelConfig;
-use spec::program::LINE;
 
 /// A token on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +16,8 @@ struct Item {
     position: usize,
     token: u32,
     wanted: bool,
+    /// Its best token is wanted, but no logits.
+    best: bool,
 }
 
 /// A compiled model on a device.
@@ -29,7 +30,10 @@ pub struct DeviceEngine<R> {
 
 impl From<RunError> for EngineError {
     fn from(error: RunError) -> Self {
-        EngineError::Device(error.to_string())
+        match error {
+            RunError::Trouble(error) => EngineError::Board(error),
+            error => EngineError::Device(error.to_string()),
+        }
     }
 }
 
@@ -46,9 +50,7 @@ impl<R: PassRunner> DeviceEngine<R> {
             let bytes = image.memory_bytes(1) as usize;
             return Err(EngineError::Memory { what: "the model and one sequence on the device", bytes });
         }
-        for section in &image.sections {
-            runner.upload(section.line * LINE, &section.bytes)?;
-        }
+        runner.load(&image)?;
         Ok(DeviceEngine { image, runner, sequences: vec![None; sequences] })
     }
 
@@ -67,6 +69,11 @@ impl<R: PassRunner> DeviceEngine<R> {
         &mut self.runner
     }
 
+    /// Gives the device back.
+    pub fn into_runner(self) -> R {
+        self.runner
+    }
+
     /// Checks a request and lists its tokens.
     fn plan(&self, steps: &[Step<'_>]) -> Result<Vec<Item>, EngineError> {
         let mut items = Vec::new();
@@ -78,7 +85,8 @@ impl<R: PassRunner> DeviceEngine<R> {
             items.extend(step.tokens.iter().enumerate().map(|(i, &token)| {
                 let last = i + 1 == step.tokens.len();
                 let wanted = step.want == Want::All || step.want == Want::Last && last;
-                Item { step: index, position: past + i, token, wanted }
+                let best = step.want == Want::Best && last;
+                Item { step: index, position: past + i, token, wanted, best }
             }));
         }
         Ok(items)
@@ -101,17 +109,27 @@ impl<R: PassRunner> DeviceEngine<R> {
             slots[first].run = run.len() as u8;
             first += run.len();
         }
-        let want_logits = items.iter().enumerate().fold(0, |all, (slot, item)| all | u64::from(item.wanted) << slot);
-        let program = if want_logits == 0 { &self.image.body } else { &self.image.full };
+        let slots_where = |is: fn(&Item) -> bool| {
+            items.iter().zip(0..).fold(0, |all, (item, slot)| all | u64::from(is(item)) << slot)
+        };
+        let (want_logits, want_best) = (slots_where(|item| item.wanted), slots_where(|item| item.best));
+        let program = match &self.image.shortlist {
+            _ if want_logits | want_best == 0 => &self.image.body,
+            Some(shortlist) if want_logits == 0 && slots.len() == 1 => shortlist,
+            _ => &self.image.full,
+        };
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
-        Pass { program_line, program_words, slots, want_logits }
+        Pass { program_line, program_words, slots, want_logits, want_best }
     }
 
     /// Carries out one pass.
     pub fn run(&mut self, pass: &Pass) -> Result<PassResult, EngineError> {
         let image = &self.image;
         let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
-        Ok(self.runner.run(pass, area)?)
+        match self.runner.run(pass, area) {
+            Err(_) if self.runner.mend(&self.image)? => Ok(self.runner.run(pass, area)?),
+            result => Ok(result?),
+        }
     }
 }
 
@@ -152,14 +170,19 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
         }
     }
 
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         let items = self.plan(steps)?;
-        let mut results = vec![Vec::new(); steps.len()];
+        let mut answers = vec![Answer::default(); steps.len()];
         for some in items.chunks(self.image.shape.tokens) {
             let pass = self.pass(some, steps);
             let result = self.run(&pass)?;
-            for (item, logits) in some.iter().zip(result.logits).filter(|(item, _)| item.wanted) {
-                results[item.step].extend(logits);
+            for (item, (logits, best)) in some.iter().zip(result.logits.into_iter().zip(result.best)) {
+                let answer = &mut answers[item.step];
+                match item {
+                    Item { wanted: true, .. } => answer.logits.extend(logits),
+                    Item { best: true, .. } => answer.best = best.map(|(token, _)| token),
+                    _ => {}
+                }
             }
         }
         for step in steps {
@@ -167,6 +190,6 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
                 *len += step.tokens.len();
             }
         }
-        Ok(results)
+        Ok(answers)
     }
 }

@@ -2,24 +2,46 @@
 //!
 //! * [`mod@engine`]: sequences, slots and passes; the same for every kind of device.
 //! * [`mod@reference`]: the device of `spec`, plain and slow.
-//! * [`driver`]: a machine behind a transport.
-//! * `simulated`: the RTL in Verilator (feature `sim`).
+//! * [`driver`]: a machine behind a transport; [`residency`]: the model that its memory holds; [`stats`]: what it counts.
+//! * [`xdma`], [`axi`]: transports of boards, on the traits of [`node`]; [`mod@open`] finds a board's nodes.
+//! * [`board`]: a model on an open board.
+//! * [`doctor`], [`verify`]: what is wrong with a board.
+//! * [`error`]: kinds of trouble.
+//! * `simulated`: the RTL in Verilator, in this process (feature `sim`).
 //!
 //! A device is whatever implements [`PassRunner`]: the reference device, a simulation of the RTL, a board.
 
+pub mod axi;
+pub mod board;
+pub mod dmabuf;
+pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod error;
+mod identity;
+pub mod node;
+pub mod open;
+mod pass;
 pub mod reference;
+pub mod residency;
+pub mod signals;
 #[cfg(feature = "sim")]
 pub mod simulated;
+pub mod stats;
+pub mod sysfs;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod verify;
+pub mod xdma;
 
 pub use engine::DeviceEngine;
 pub use reference::{ReferenceDevice, ReferenceRunner};
 #[cfg(feature = "sim")]
 pub use simulated::SimulatedDevice;
 
+use crate::compile::DeviceImage;
+use error::DeviceError;
+use spec::program::LINE;
 use spec::{
     device::{Fault, Pass, PassResult},
     program::DeviceShape,
@@ -35,6 +57,9 @@ pub enum RunError {
     /// It could not be reached, or is not what it should be.
     #[error("{0}")]
     Device(String),
+    /// The same, with a kind.
+    #[error(transparent)]
+    Trouble(#[from] DeviceError),
 }
 
 /// A device that carries out passes. The only part that differs between reference, simulation and board.
@@ -50,6 +75,16 @@ pub trait PassRunner: Send {
 
     /// Writes memory.
     fn upload(&mut self, addr: u64, bytes: &[u8]) -> Result<(), RunError>;
+
+    /// Writes a compiled model to memory.
+    fn load(&mut self, image: &DeviceImage) -> Result<(), RunError> {
+        image.sections.iter().try_for_each(|section| self.upload(section.line * LINE, &section.bytes))
+    }
+
+    /// After a pass that failed: puts right what may have been wrong with memory. Whether it is worth another try.
+    fn mend(&mut self, _image: &DeviceImage) -> Result<bool, RunError> {
+        Ok(false)
+    }
 
     /// Reads memory.
     fn read(&mut self, addr: u64, len: usize) -> Result<Vec<u8>, RunError>;

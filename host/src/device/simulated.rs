@@ -1,6 +1,7 @@
 //! The RTL of a preset in Verilator as an engine.
 
-use super::driver::{Driver, Expected};
+use super::driver::{Driver, Patience};
+use super::residency::HEADER;
 use super::{DeviceEngine, RunError};
 use crate::compile::{Options, compile};
 use crate::engine::EngineError;
@@ -9,19 +10,11 @@ use sim::axi::Timing;
 use sim::compile::Speed;
 use sim::device::{SimDevice, SimOptions};
 use spec::model::ModelWeights;
-use std::time::Duration;
-
-/// Longest time of a pass on the wall.
-const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// A compiled model on simulated RTL.
 pub type SimulatedDevice = DeviceEngine<Driver<SimDevice>>;
 
-/// What a driver must find in a machine of this preset.
-pub fn expected(machine: &Machine) -> Expected {
-    let (preset, hash) = (machine.name.clone(), machine.identity().config_hash);
-    Expected { preset, hash, shape: machine.shape() }
-}
+pub use super::board::expected;
 
 impl SimulatedDevice {
     /// Compiles a model for a preset, builds the preset's RTL (or finds it in the cache) and loads the model, with
@@ -35,10 +28,10 @@ impl SimulatedDevice {
     ) -> Result<Self, EngineError> {
         let image =
             compile(weights, &machine.shape(), options).map_err(|error| EngineError::Device(error.to_string()))?;
-        let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096);
+        let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096) + HEADER;
         let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).map_err(|error| RunError::Device(error.to_string()))?;
         let name = format!("RTL of preset {} in Verilator", machine.name);
-        DeviceEngine::new(image, Driver::new(device, expected(machine), name, DEADLINE)?)
+        DeviceEngine::new(image, Driver::new(device, expected(machine), name, Patience::SIMULATION)?)
     }
 }

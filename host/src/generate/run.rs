@@ -3,7 +3,7 @@
 use super::lookup::{Account, Lookup};
 use super::sampler::{NoCandidate, Sampler};
 use super::stats::Timings;
-use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -185,7 +185,7 @@ pub fn run(
     let state = |job: &Job| State { outcome: outcome.clone(), done: job.limit == 0, last: begin, guesses: Vec::new() };
     let mut states: Vec<State> = jobs.iter().map(state).collect();
     let mut timings = Timings::default();
-    let mut logits = prefill(engine, jobs, &mut states, control, &mut timings)?;
+    let mut answers = prefill(engine, jobs, &mut states, control, &mut timings)?;
     timings.prefill = begin.elapsed();
     let (vocab, context) = (engine.config().vocab, engine.config().max_context);
     let mut account = Account::default();
@@ -200,11 +200,15 @@ pub fn run(
                 state.end(finish);
             }
             // one token, and one more for each guess that it confirms
-            for row in logits[index].chunks_exact(vocab) {
+            let answer = std::mem::take(&mut answers[index]);
+            for row in 0..(answer.logits.len() / vocab).max(1) {
                 if state.done {
                     break;
                 }
-                let token = job.sampler.sample(row)?;
+                let token = match answer.logits.get(row * vocab..(row + 1) * vocab) {
+                    Some(logits) => job.sampler.sample(logits)?,
+                    None => job.sampler.accept(answer.best)?,
+                };
                 let now = Instant::now();
                 if state.outcome.tokens.is_empty() {
                     timings.first_token.get_or_insert(now - begin);
@@ -234,7 +238,7 @@ pub fn run(
             all_right += right;
         }
         account.right(all_right);
-        decode(engine, jobs, &mut states, &mut logits, &mut account)?;
+        decode(engine, jobs, &mut states, &mut answers, &mut account)?;
     }
     timings.total = begin.elapsed();
     timings.new_tokens = states.iter().map(|state| state.outcome.tokens.len()).sum();
@@ -248,37 +252,42 @@ fn prefill(
     states: &mut [State],
     control: Control<'_>,
     timings: &mut Timings,
-) -> Result<Vec<Vec<f32>>, GenerateError> {
-    let mut logits = vec![Vec::new(); jobs.len()];
+) -> Result<Vec<Answer>, GenerateError> {
+    let mut answers = vec![Answer::default(); jobs.len()];
     loop {
         let left = |job: &Job| job.prompt.len() - job.session.tokens.len();
         let open: Vec<usize> = (0..jobs.len()).filter(|&i| !states[i].done && left(&jobs[i]) > 0).collect();
         if open.is_empty() {
-            return Ok(logits);
+            return Ok(answers);
         }
         if let Some(finish) = control.interrupted() {
             for state in states.iter_mut().filter(|state| !state.done) {
                 (state.outcome.finish, state.done) = (finish, true);
             }
-            return Ok(logits);
+            return Ok(answers);
         }
         let step = |&i: &usize| {
             let job = &jobs[i];
             let tokens = &job.prompt[job.session.tokens.len()..][..left(job).min(PREFILL_CHUNK)];
-            let want = if tokens.len() == left(job) { Want::Last } else { Want::Nothing };
+            let want = if tokens.len() == left(job) { want(job.sampler) } else { Want::Nothing };
             Step { sequence: job.session.id, tokens, want }
         };
         let steps: Vec<Step> = open.iter().map(step).collect();
-        let results = engine.forward(&steps)?;
+        let results = engine.answer(&steps)?;
         let counts: Vec<usize> = steps.iter().map(|step| step.tokens.len()).collect();
         for ((i, count), result) in open.into_iter().zip(counts).zip(results) {
             let job = &mut jobs[i];
             let known = job.session.tokens.len();
             job.session.tokens.extend_from_slice(&job.prompt[known..known + count]);
             timings.prompt_tokens += count;
-            logits[i] = result;
+            answers[i] = result;
         }
     }
+}
+
+/// What a sampler chooses from.
+fn want(sampler: &Sampler) -> Want {
+    if sampler.needs_only_best() { Want::Best } else { Want::Last }
 }
 
 /// The last token of every open job in one pass, and guesses of what follows.
@@ -286,7 +295,7 @@ fn decode(
     engine: &mut dyn Engine,
     jobs: &mut [Job<'_>],
     states: &mut [State],
-    logits: &mut [Vec<f32>],
+    answers: &mut [Answer],
     account: &mut Account,
 ) -> Result<(), GenerateError> {
     let context = engine.config().max_context;
@@ -308,21 +317,23 @@ fn decode(
         free -= state.guesses.len();
         due.push((i, [&[last], state.guesses.as_slice()].concat()));
     }
-    let want = |count: usize| if count > 1 { Want::All } else { Want::Last };
     let steps: Vec<Step> = due
         .iter()
-        .map(|(i, tokens)| Step { sequence: jobs[*i].session.id, tokens, want: want(tokens.len()) })
+        .map(|(i, tokens)| {
+            let want = if tokens.len() > 1 { Want::All } else { want(jobs[*i].sampler) };
+            Step { sequence: jobs[*i].session.id, tokens, want }
+        })
         .collect();
     if steps.is_empty() {
         return Ok(());
     }
     let tokens = due.iter().map(|(_, tokens)| tokens.len()).sum();
     let start = Instant::now();
-    let results = engine.forward(&steps)?;
+    let results = engine.answer(&steps)?;
     account.pass(start.elapsed(), sequences, tokens);
     for ((i, tokens), result) in due.into_iter().zip(results) {
         jobs[i].session.tokens.extend(tokens);
-        logits[i] = result;
+        answers[i] = result;
     }
     Ok(())
 }

@@ -75,6 +75,25 @@ fn a_batch_yields_what_each_job_yields_alone() {
 }
 
 #[test]
+fn greedy_needs_no_logits() {
+    let mut engine = engine();
+    // nothing is banned by an id outside the vocabulary, but then logits are asked for
+    let mut greedy = |banned: Vec<u32>| {
+        let settings = SamplerSettings { temperature: 0.0, ..SamplerSettings::default() };
+        let mut sampler = Sampler::new(settings, banned).unwrap();
+        let asks = sampler.needs_only_best();
+        let mut session = Session::new(&mut engine).unwrap();
+        let mut jobs = [Job { session: &mut session, prompt: &[1, 2, 3], sampler: &mut sampler, limit: 12, ends: &[] }];
+        let outcome = run(&mut engine, &mut jobs, Control::default(), &mut |_, _| true).unwrap().0.remove(0);
+        session.close(&mut engine);
+        (asks, outcome)
+    };
+    let ((best, without), (all, with)) = (greedy(vec![]), greedy(vec![u32::MAX]));
+    assert!(best && !all);
+    assert_eq!(without, with);
+}
+
+#[test]
 fn a_session_computes_only_what_is_new() {
     let mut engine = engine();
     let mut session = Session::new(&mut engine).unwrap();
@@ -214,14 +233,14 @@ impl Engine for Counted {
     fn truncate(&mut self, sequence: SequenceId, len: usize) {
         self.0.truncate(sequence, len);
     }
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         self.1 += 1;
         let tokens: usize = steps.iter().map(|step| step.tokens.len()).sum();
         assert!(tokens <= 4 || self.1 == 1, "{tokens} tokens in a pass of 4");
         if tokens == 1 {
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.0.forward(steps)
+        self.0.answer(steps)
     }
 }
 

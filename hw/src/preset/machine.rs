@@ -18,6 +18,8 @@ pub struct Machine {
     pub name: String,
     /// The matrix engine.
     pub engine: Tlmm,
+    /// Groups of Q rows that the output head lists at most.
+    pub shortlist: u32,
     /// V: token slots that the vector units work on at once.
     pub vector_tokens: u32,
     /// Columns of the vector memory for each token slot.
@@ -81,6 +83,7 @@ impl Machine {
         let machine = Machine {
             name: name.to_string(),
             engine,
+            shortlist: number("engine", "shortlist") as u32,
             vector_tokens: number("vector", "tokens") as u32,
             vector_columns: number("vector", "columns"),
             queries: number("attention", "queries") as u32,
@@ -121,6 +124,8 @@ impl Machine {
             query_words: self.query_words() as usize,
             max_context: self.max_context as usize,
             max_head_dim: self.max_head_dim as usize,
+            buffer_words: self.buffer_words() as usize,
+            shortlist: self.shortlist as usize,
         }
     }
 

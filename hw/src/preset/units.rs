@@ -82,7 +82,8 @@ impl Machine {
     /// The output head.
     pub fn head(&self) -> HeadOut {
         let (tokens, vtokens) = (self.engine.tokens, self.vector_tokens);
-        HeadOut { tokens, lanes: self.lanes(), vtokens, port: self.port_bits }
+        let (rows, list) = (self.engine.rows, self.shortlist);
+        HeadOut { rows, list, tokens, lanes: self.lanes(), vtokens, port: self.port_bits }
     }
 
     /// Attention.

@@ -291,6 +291,8 @@ impl Units {
         connect(m, (&self.vmem, "epi_rsp"), (&self.epilogue, "vm_rsp"));
         connect(m, (&self.epilogue, "vm_wr"), (&self.vmem, "epi"));
         connect(m, (&self.epilogue, "log"), (&self.head, "log"));
+        connect(m, (&self.head, "list"), (&self.weights, "list"));
+        connect(m, (&self.head, "pick"), (&self.epilogue, "pick"));
 
         connect(m, (seq, "kv_cmd"), (&self.kv, "cmd"));
         connect(m, (seq, "attend_cmd"), (&self.attend, "cmd"));

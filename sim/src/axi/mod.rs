@@ -4,10 +4,12 @@
 //! say and answers in the same cycle, so the masters' outputs must be registers. It checks the protocol:
 //! a broken rule is an [`AxiError`].
 
+mod bytes;
 mod read;
 mod timing;
 mod write;
 
+pub use bytes::Bytes;
 pub use timing::{Counters, Faults, Timing};
 
 use crate::SimError;
@@ -36,7 +38,7 @@ pub struct AxiError {
 
 /// What the ports have in common.
 struct Shared {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     base: u64,
     timing: Timing,
     faults: Faults,
@@ -105,6 +107,11 @@ pub struct Memory {
 impl Memory {
     /// A memory of these bytes, the first at address `base`, a multiple of 4,096.
     pub fn new(bytes: Vec<u8>, base: u64, timing: Timing, seed: u64) -> Memory {
+        Memory::on(bytes.into(), base, timing, seed)
+    }
+
+    /// The same for bytes of any kind.
+    pub fn on(bytes: Bytes, base: u64, timing: Timing, seed: u64) -> Memory {
         let (faults, rng) = (Faults::default(), Rng::new(seed));
         Memory { shared: Shared { bytes, base, timing, faults, rng, cycle: 0, budget: 0 }, ports: Vec::new() }
     }
@@ -174,7 +181,7 @@ impl Memory {
     }
 
     /// The bytes, to be changed.
-    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.shared.bytes
     }
 

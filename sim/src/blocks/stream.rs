@@ -229,7 +229,7 @@ impl WeightsCase {
             connect(&mut m, (&balance, &format!("s{i}_data")), (&weights, &format!("rd{i}_data")));
             expose(&mut m, &balance, &format!("p{i}_"), &format!("p{i}_"));
         }
-        for own in ["cmd_", "out_", "fault_", "idle_"] {
+        for own in ["cmd_", "list_", "out_", "fault_", "idle_"] {
             expose(&mut m, &weights, own, own);
         }
         design.add(m)
@@ -273,7 +273,8 @@ impl WeightsCase {
         let packets = parts[0].1.len().div_ceil(payload);
         cover.count("padding_trits", !sherry && !(3 * own * words).is_multiple_of(5));
         // one port's packet is broken, or one of its bytes is none of five trits
-        let wrong = (size == Size::Max).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
+        let often = size == Size::Any && !self.full_rate && rng.one_in(3);
+        let wrong = (size == Size::Max || often).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
         let (mut lines, mut error, mut codes_of) = (Vec::new(), None, Vec::new());
         for (i, (codes, bytes)) in parts.iter().enumerate() {
             let (mut codes, mut bytes) = (codes.clone(), bytes.clone());
@@ -317,8 +318,58 @@ impl WeightsCase {
             let word = codes_of.iter().flat_map(|codes| &codes[n * own..(n + 1) * own]);
             vec![pack(5, word.map(|c| u64::from(*c)))]
         });
-        let cmd = [u64::from(sherry), line, stride, packets as u64, words as u64].map(|v| vec![v as u32]);
-        (cmd.to_vec(), out.collect(), error)
+        let cmd = [u64::from(sherry), 0, line, stride, packets as u64, words as u64, rng.bits() & 0xffff];
+        (cmd.map(|v| vec![v as u32]).to_vec(), out.collect(), error)
+    }
+
+    /// A run of listed groups: its command, the list, the words and a fault.
+    fn listed(&self, rng: &mut Rng, broken: bool, cover: &mut Cover) -> (Beat, Vec<Beat>, Vec<Beat>, Option<Beat>) {
+        let w = &self.weights;
+        let (beat, ports, own) = (w.bits as usize / 8, w.ports as usize, (w.codes / w.ports) as usize);
+        let sherry = rng.one_in(2);
+        let payload = PACKET as usize - beat;
+        let most = (w.buffer_words as usize).min(payload / own);
+        let keep = rng.within(1, 5.min(most as u64)) as usize;
+        let each = if rng.one_in(2) { most / keep } else { rng.within(1, (most / keep) as u64) as usize };
+        let groups = rng.within(keep as u64, 7) as usize;
+        cover.count("listed", true);
+        cover.count("full_ring", (each * keep) as u64 == w.buffer_words);
+        let stride = groups as u64 * PACKET / LINE + rng.below(3);
+        let mut image = vec![0u8; ((ports as u64 - 1) * stride * LINE) as usize + groups * PACKET as usize];
+        let mut list: Vec<usize> = (0..groups).collect();
+        while list.len() > keep {
+            list.swap_remove(rng.below(list.len() as u64) as usize);
+        }
+        list.reverse();
+        let wrong = broken.then(|| (rng.below(ports as u64) as usize, rng.pick(&list)));
+        // codes of each group and port
+        let mut codes = vec![Vec::new(); groups];
+        for (group, of_group) in codes.iter_mut().enumerate() {
+            for port in 0..ports {
+                let (codes, bytes) = self.port_data(sherry, each, rng);
+                let mut packet = Vec::new();
+                write_packets(&bytes, beat, rng.below(243) as u8, &mut packet);
+                if wrong == Some((port, group)) {
+                    packet[PACKET as usize - beat] ^= 16;
+                    cover.count("crc_of_group", true);
+                }
+                let at = port * (stride * LINE) as usize + group * PACKET as usize;
+                image[at..at + PACKET as usize].copy_from_slice(&packet);
+                of_group.push(codes);
+            }
+        }
+        let line = self.store.put_image(&image);
+        let error = wrong.map(|(port, group)| {
+            let at = line + port as u64 * stride + group as u64 * PACKET / LINE;
+            vec![vec![fault::CRC as u32], vec![at as u32]]
+        });
+        let word = |n: usize, group: usize| {
+            let word = codes[group].iter().flat_map(|codes| &codes[n * own..(n + 1) * own]);
+            vec![pack(5, word.map(|c| u64::from(*c)))]
+        };
+        let out: Vec<Beat> = (0..each).flat_map(|n| list.iter().map(move |group| word(n, *group))).collect();
+        let cmd = [u64::from(sherry), 1, line, stride, keep as u64, rng.bits(), each as u64].map(|v| vec![v as u32]);
+        (cmd.to_vec(), list.iter().map(|group| vec![vec![*group as u32]]).collect(), out, error)
     }
 }
 
@@ -350,16 +401,27 @@ impl Block for WeightsCase {
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
-        let (cmd, out, error) = self.run(rng, size, cover);
+        let listed = !self.full_rate && size == Size::Any && rng.one_in(3);
+        let broken = rng.one_in(5);
+        let (cmd, list, out, error) = match listed {
+            true => self.listed(rng, broken, cover),
+            false => {
+                let (cmd, out, error) = self.run(rng, size, cover);
+                (cmd, Vec::new(), out, error)
+            }
+        };
         Packet {
-            inputs: vec![("cmd", vec![cmd])],
+            inputs: vec![("cmd", vec![cmd]), ("list", list)],
             outputs: vec![("out", out), ("fault", error.into_iter().collect())],
             sets: vec![],
         }
     }
 
     fn must_cover(&self) -> &'static [&'static str] {
-        &["reset_in_packet", "sherry", "dense", "crc"]
+        match self.full_rate {
+            true => &["reset_in_packet", "sherry", "dense", "crc"],
+            false => &["reset_in_packet", "sherry", "dense", "crc", "illegal", "listed", "full_ring", "crc_of_group"],
+        }
     }
 
     fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
@@ -372,7 +434,7 @@ impl Block for WeightsCase {
 
     fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
         let beats = PACKET / u64::from(self.weights.bits / 8);
-        let asked = |p: &Packet| p.inputs[0].1.iter().map(|cmd| u64::from(cmd[3][0]) * beats).sum::<u64>();
+        let asked = |p: &Packet| p.inputs[0].1.iter().map(|cmd| u64::from(cmd[4][0]) * beats).sum::<u64>();
         let cost = |p: &Packet| asked(p).max(super::beats(std::slice::from_ref(p), "out")) + 30;
         if self.frames > 0 && self.full_rate {
             // what all ports give together, and three packets until that pace is reached
@@ -401,8 +463,16 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
     bug("stream: what is left over stays", stream, "wire clear = rst_i |", "wire clear = rst_i & "),
     bug("crc32c: not begun anew", stream, "(first_q ?", "(1'b0 ?"),
-    bug("weights: the format of the run before", weights, ".sherry_i(tag_q)", ".sherry_i(1'b0)"),
+    bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
+    bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
+    bug("ring: words leave before all are there", weights, "~closed;", "1'b1;"),
+    bug(
+        "weights: a list is read over earlier words",
+        weights,
+        "listing_q & ~rewound_q & rests",
+        "listing_q & ~rewound_q",
+    ),
     bug("balance: a frame given back early", balanced, "end = s0_step &", "end = s0_step | "),
     bug("balance: two ports write one memory", balanced, "~blocked2", "1'b1"),
     bug("balance: a frame read before it is complete", balanced, "s1_some = ", "s1_some = 1'b1 | "),

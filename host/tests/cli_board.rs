@@ -1,0 +1,169 @@
+//! The program against simulated boards in processes of their own: what works, and every end with its exit code.
+#![cfg(feature = "sim")]
+
+mod support;
+use rustix::process::{Pid, Signal, kill_process};
+use sim::axi::Timing;
+use sim::board::{Board, Kind, Mishaps};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use support::{command, host, path_text};
+
+const KINDS: [(&str, Kind); 2] = [("xdma", Kind::Xdma), ("axi", Kind::Axi)];
+
+/// A board's process; killed when dropped.
+struct Process {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(kind: &str) -> Process {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "board_process", "--ignored", "--nocapture"])
+            .env("TERCET_TEST_BOARD", kind)
+            .env("TERCET_TEST_DIR", dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        assert!(out.lines().map_while(Result::ok).any(|line| line.contains("the board is up")));
+        Process { child, dir }
+    }
+
+    fn path(&self) -> String {
+        path_text(self.dir.path())
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "not a test: the board that other tests start"]
+fn board_process() {
+    let Ok(kind) = std::env::var("TERCET_TEST_BOARD") else { return };
+    let dir = std::env::var("TERCET_TEST_DIR").unwrap();
+    let kind = KINDS.iter().find(|(name, _)| *name == kind).unwrap().1;
+    let machine = hw::preset::load("sim-tiny").unwrap();
+    let mut board = Board::new(kind, &machine, Path::new(&dir), 64 << 20, Timing::ideal(), Mishaps::default()).unwrap();
+    println!("the board is up");
+    board.serve(&AtomicBool::new(false)).unwrap();
+}
+
+/// Reads the first bytes of a running program's text.
+fn first_text(child: &mut Child, bytes: usize) {
+    let mut text = vec![0; bytes];
+    child.stdout.as_mut().unwrap().read_exact(&mut text).unwrap();
+}
+
+#[test]
+fn boards_write_the_text_of_the_cpu() {
+    let text = |extra: &[&str]| {
+        let arguments = [&["generate", "--ids", "0,418", "-n", "2", "--json"][..], extra].concat();
+        host(&arguments).ok().json()
+    };
+    let wanted = text(&[]);
+    for (name, _) in KINDS {
+        let board = Process::start(name);
+        let found = text(&["--backend", name, "--device", &board.path()]);
+        assert_eq!(found["ids"], wanted["ids"], "{name}");
+        let stats = host(&["stats", "--backend", name, "--device", &board.path(), "-n", "1", "--json"]).ok().json();
+        assert_eq!(stats["driver"]["uploaded_bytes"], 0, "{name}: the model was there: {stats}");
+        let doctor = host(&["doctor", "--backend", name, "--device", &board.path(), "--json"]).ok().json();
+        assert_eq!(doctor["ok"], true, "{doctor}");
+        let verify = host(&["verify", "--backend", name, "--device", &board.path(), "--json"]).ok().json();
+        assert_eq!(verify["ok"], true, "{verify}");
+        let equal = verify["results"].as_array().unwrap().iter().filter(|r| r["result"] == "equal").count();
+        assert_eq!(equal, 5, "{verify}");
+    }
+}
+
+#[test]
+fn the_cycles_of_the_engine_add_up() {
+    let board = Process::start("axi");
+    let run = host(&["stats", "--backend", "axi", "--device", &format!("{}/uio0", board.path()), "-n", "1"]).ok();
+    let numbers = |what: &str| -> Vec<u64> {
+        let lines = run.stdout.lines().filter(|line| line.trim_start().starts_with(what));
+        lines.filter_map(|line| line[42..].split_whitespace().next()?.parse().ok()).collect()
+    };
+    let parts = ["multiplies", "waits for weights", "waits for its", "waits for room", "has nothing"].map(numbers);
+    let cycles = numbers("CYCLES");
+    assert_eq!(cycles.len(), 2, "{}", run.stdout);
+    for (phase, cycles) in cycles.iter().enumerate() {
+        assert_eq!(parts.iter().map(|part| part[phase]).sum::<u64>(), *cycles, "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_killed_board_ends_the_text_with_69() {
+    for (name, _) in KINDS {
+        let mut board = Process::start(name);
+        let arguments = ["generate", "--ids", "0", "-n", "99", "--format", "jsonl", "--backend", name, "--device"];
+        let path = board.path();
+        let arguments = [&arguments[..], &[&path]].concat();
+        let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        first_text(&mut child, 8);
+        board.kill();
+        let output = child.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(69), "{name}: {err}");
+        let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        assert_eq!(last["error"]["code"], 69, "{name}: {out}");
+        assert!(err.contains("does not answer") && !err.contains("panicked"), "{name}: {err}");
+        host(&arguments).fails(69, "process is gone");
+    }
+}
+
+#[test]
+fn a_board_has_one_user_who_is_named() {
+    let board = Process::start("xdma");
+    let path = board.path();
+    let arguments = ["generate", "--ids", "0", "-n", "99", "--format", "jsonl", "--backend", "xdma", "--device", &path];
+    let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    first_text(&mut child, 8);
+    host(&arguments).fails(75, &format!("process {} (host)", child.id()));
+    let doctor = host(&["doctor", "--backend", "xdma", "--device", &path]);
+    assert_eq!(doctor.code, Some(75), "{}", doctor.stdout);
+    // Ctrl-C: the text ends, the board is idle and free
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    host(&["doctor", "--backend", "xdma", "--device", &path]).ok();
+}
+
+#[test]
+fn what_is_not_there_or_not_right_is_told() {
+    let empty = tempfile::tempdir().unwrap();
+    let path = path_text(empty.path());
+    let run = |backend: &str, device: &str, more: &[&str]| {
+        host(&[&["generate", "x", "--backend", backend, "--device", device][..], more].concat())
+    };
+    run("xdma", &path, &[]).fails(69, "xdma0_h2c_0");
+    run("axi", &path, &[]).fails(69, "found nothing");
+    run("axi", &path, &["--device-memory", "0:8192"]).fails(2, "--device-memory");
+    run("xdma", &path, &["--device-memory", "1:2"]).fails(2, "ADDRESS:BYTES");
+    run("axi", &path, &["--numerics", "float"]).fails(2, "--numerics device only");
+    host(&["doctor", "--backend", "cpu"]).fails(2, "needs a board");
+    let doctor = host(&["doctor", "--backend", "xdma", "--device", &path, "--json"]);
+    assert_eq!((doctor.code, doctor.json()["ok"].as_bool()), (Some(69), Some(false)));
+    let board = Process::start("axi");
+    run("axi", &board.path(), &["--preset", "odd"]).fails(76, "this program needs");
+    // a folder of files that are no nodes
+    std::fs::write(empty.path().join("xdma0_user"), "x").unwrap();
+    for end in ["h2c_0", "c2h_0", "events_0"] {
+        std::fs::write(empty.path().join(format!("xdma0_{end}")), "x").unwrap();
+    }
+    run("xdma", &path, &[]).fails(69, "not the window of a simulated board");
+}
