@@ -2,22 +2,33 @@
 //! simulated accelerator and a board all answer to [`Engine`], with identical bits.
 
 use spec::model::decoder::{Decoder, ForwardError, Sequence};
-use spec::model::{ModelConfig, ModelWeights, Numerics, weights::WeightsError};
+use spec::model::{ModelConfig, ModelWeights, Numerics, head, weights::WeightsError};
 use thiserror::Error;
 
 /// Names a sequence of an engine: its keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceId(pub usize);
 
-/// Which logits a step should return.
+/// What a step should return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// None: the tokens only extend the sequence.
     Nothing,
-    /// Those after the last token: `[vocab]`.
+    /// The token with the largest logit after the last token, and no logits: less to move.
+    Best,
+    /// Logits after the last token: `[vocab]`.
     Last,
-    /// Those after every token: `[tokens, vocab]`.
+    /// Logits after every token: `[tokens, vocab]`.
     All,
+}
+
+/// What a step gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The wanted logits, row after row; empty for [`Want::Nothing`] and [`Want::Best`].
+    pub logits: Vec<f32>,
+    /// For [`Want::Best`] the token with the largest logit, the lowest of equals; `None` if no logit is a number.
+    pub best: Option<u32>,
 }
 
 /// Tokens to append to one sequence.
@@ -27,7 +38,7 @@ pub struct Step<'a> {
     pub sequence: SequenceId,
     /// Its next tokens: many for a prefill, one for a decode step.
     pub tokens: &'a [u32],
-    /// Logits to return.
+    /// What to return.
     pub want: Want,
 }
 
@@ -72,6 +83,12 @@ pub trait Engine: Send {
         None
     }
 
+    /// Tokens that one pass takes for the price of one, if the machine has such a number: guesses beyond it would cost
+    /// another pass.
+    fn pass_tokens(&self) -> Option<usize> {
+        None
+    }
+
     /// A new, empty sequence.
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError>;
 
@@ -84,9 +101,14 @@ pub trait Engine: Send {
     /// Forgets the tokens of a sequence from `len` on.
     fn truncate(&mut self, sequence: SequenceId, len: usize);
 
-    /// One pass over several independent sequences, each named once. Returns the wanted logits of
-    /// each step, row after row (empty for [`Want::Nothing`]). An error changes no sequence.
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError>;
+    /// One pass over several independent sequences, each named once: what each step wants. An error
+    /// changes no sequence.
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError>;
+
+    /// As [`Engine::answer`], only the logits.
+    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        Ok(self.answer(steps)?.into_iter().map(|answer| answer.logits).collect())
+    }
 }
 
 /// The plain reference decoder behind [`Engine`]: slow, for checks and for `--numerics float`.
@@ -150,7 +172,7 @@ impl Engine for ReferenceEngine {
         }
     }
 
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         let config = self.decoder.config();
         for (index, step) in steps.iter().enumerate() {
             let twice = steps[..index].iter().any(|other| other.sequence == step.sequence);
@@ -163,11 +185,14 @@ impl Engine for ReferenceEngine {
             let slot = self.sequences.get_mut(step.sequence.0).and_then(Option::as_mut);
             let sequence = slot.ok_or(EngineError::Sequence(step.sequence.0))?;
             let mut logits = self.decoder.forward(sequence, step.tokens)?;
-            all.push(match step.want {
-                Want::Nothing => Vec::new(),
-                Want::Last => logits.pop().unwrap_or_default(),
-                Want::All => logits.concat(),
-            });
+            let mut answer = Answer::default();
+            match step.want {
+                Want::Nothing => {}
+                Want::Best => answer.best = logits.last().and_then(|logits| head::best(logits)),
+                Want::Last => answer.logits = logits.pop().unwrap_or_default(),
+                Want::All => answer.logits = logits.concat(),
+            }
+            all.push(answer);
         }
         Ok(all)
     }

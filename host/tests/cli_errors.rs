@@ -25,6 +25,7 @@ fn wrong_use_is_exit_2() {
         (&["generate", "x", "--backend", "cpu", "--numerics", "float"], "--backend cpu computes"),
         (&["generate", "x", "--chat-template", "nonsense"], "nonsense"),
         (&["generate", "x", "--device", "/dev/null"], "--device /dev/null: only for FPGA backends"),
+        (&["generate", "x", "--head", "shortlist"], "--head shortlist is for accelerators"),
         (&["eval"], "--ids"),
         (&["bench", "-p", "100000"], "pp100000"),
         (&["bench", "-p", "0", "-n", "0"], "no tests"),

@@ -316,7 +316,14 @@ impl Block for TlmmCase {
         Packet {
             outputs: vec![("sum", out.collect())],
             inputs: vec![
-                ("cmd", vec![[words, segments, planes, usize::from(grouped)].map(|n| vec![n as u32]).to_vec()]),
+                (
+                    "cmd",
+                    vec![
+                        [words, segments, planes, usize::from(grouped), (1 << tokens) - 1]
+                            .map(|n| vec![n as u32])
+                            .to_vec(),
+                    ],
+                ),
                 ("act", act),
                 ("wgt", wgt),
                 ("mul", mul),

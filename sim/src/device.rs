@@ -10,6 +10,7 @@ use crate::ffi::{Library, Model, PortId};
 pub use crate::waves::Waves;
 use hw::ir::Design;
 use hw::preset::Machine;
+use spec::program::wait;
 use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
 use std::time::{Duration, Instant};
 
@@ -90,12 +91,42 @@ pub struct VectorWrite {
     pub data: Vec<u32>,
 }
 
+/// What the machine does in a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Cycle since the start.
+    pub cycle: u64,
+    /// Number of the descriptor in issue.
+    pub index: u32,
+    /// Idle units, bits as in a wait mask.
+    pub idle: u32,
+    /// The engine uses a word of weights.
+    pub beat: bool,
+    /// It waits for weights.
+    pub starved: bool,
+    /// It waits for its tables.
+    pub tables: bool,
+    /// It waits for room for its sums.
+    pub sums: bool,
+    /// The descriptor waits for units.
+    pub waiting: bool,
+    /// A pass runs.
+    pub running: bool,
+    /// Ports at which a beat was read, a bit each.
+    pub ports: u64,
+}
+
+/// Sees every cycle.
+pub type Observer = Box<dyn FnMut(&Activity) + Send>;
+
 /// The tap's ports.
 struct Tap {
     valid: PortId,
     address: PortId,
     mask: PortId,
     data: PortId,
+    index: PortId,
+    state: PortId,
 }
 
 /// A simulated machine.
@@ -108,6 +139,7 @@ pub struct SimDevice {
     tap: Tap,
     cycles: u64,
     writes: Option<Vec<VectorWrite>>,
+    observer: Option<Observer>,
     seed: u64,
     /// Waves that are being written or will be, and the next cycle at which that changes.
     waves: Option<Waves>,
@@ -160,11 +192,26 @@ impl SimDevice {
             address: library.port("tap_addr")?,
             mask: library.port("tap_mask")?,
             data: library.port("tap_data")?,
+            index: library.port("tap_index")?,
+            state: library.port("tap_state")?,
         };
         let irq = library.port("irq")?;
         let (waves, seed) = (options.waves.clone(), options.seed);
         let turn = waves.as_ref().map_or(u64::MAX, |waves| waves.from_cycle);
-        let mut device = SimDevice { model, memory, lite, irq, reset, tap, cycles: 0, writes: None, seed, waves, turn };
+        let mut device = SimDevice {
+            model,
+            memory,
+            lite,
+            irq,
+            reset,
+            tap,
+            cycles: 0,
+            writes: None,
+            observer: None,
+            seed,
+            waves,
+            turn,
+        };
         device.restart();
         // cycles count from here, those of waves too
         device.turn_waves()?;
@@ -222,6 +269,11 @@ impl SimDevice {
         self.memory.counters(port)
     }
 
+    /// Gives the memory other delays, as if it were new; between passes only.
+    pub fn restart_memory(&mut self, timing: Timing, seed: u64) {
+        self.memory.restart(timing, seed);
+    }
+
     /// Failures of the memory, to be set.
     pub fn faults_mut(&mut self) -> &mut Faults {
         self.memory.faults_mut()
@@ -240,6 +292,29 @@ impl SimDevice {
     /// The writes since the last call.
     pub fn take_writes(&mut self) -> Vec<VectorWrite> {
         self.writes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Shows every cycle from now on to `observer`.
+    pub fn observe(&mut self, observer: Option<Observer>) {
+        self.observer = observer;
+    }
+
+    fn activity(&self) -> Activity {
+        let state = self.model.get(self.tap.state);
+        let units = wait::ALL.count_ones();
+        let event = |bit: u32| state >> (units + bit) & 1 == 1;
+        Activity {
+            cycle: self.cycles,
+            index: self.model.get(self.tap.index) as u32,
+            idle: state as u32 & wait::ALL,
+            beat: event(0),
+            starved: event(1),
+            tables: event(2),
+            sums: event(3),
+            waiting: event(4),
+            running: event(5),
+            ports: self.memory.beats_now(),
+        }
     }
 
     /// One clock cycle.
@@ -265,6 +340,10 @@ impl SimDevice {
                 mask: self.model.get(self.tap.mask),
                 data: self.model.words(self.tap.data),
             });
+        }
+        if self.observer.is_some() {
+            let now = self.activity();
+            self.observer.iter_mut().for_each(|observer| observer(&now));
         }
         self.model.tick();
         self.cycles += 1;

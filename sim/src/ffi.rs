@@ -166,6 +166,7 @@ impl Model {
     }
 
     /// Sets a port of up to 64 bits.
+    #[inline]
     pub fn set(&mut self, port: PortId, value: u64) {
         let (address, width) = self.ports[port.0];
         let value = if width < 64 { value & ((1 << width) - 1) } else { value };
@@ -183,6 +184,7 @@ impl Model {
     }
 
     /// Sets the low bytes of a port, byte 0 in the low bits; the others keep their value.
+    #[inline]
     ///
     /// # Panics
     /// If the port has fewer bits.
@@ -218,6 +220,7 @@ impl Model {
     }
 
     /// Reads the low 64 bits of a port.
+    #[inline]
     pub fn get(&self, port: PortId) -> u64 {
         let (address, width) = self.ports[port.0];
         // SAFETY: as in `set`; wider ports are arrays of at least three 32-bit words.

@@ -77,6 +77,21 @@ fn weights_at_full_rate() {
 }
 
 #[test]
+fn balanced_weights() {
+    let mut rng = Rng::announced("balance", 39);
+    for (bits, ports, codes, frames) in [(64, 3, 21, 2), (128, 2, 8, 4)] {
+        let case = WeightsCase::new(bits, ports, codes, 20, false).balanced(frames);
+        must_pass(&format!("b{bits} n{ports} f{frames}"), &mut rng, &case);
+    }
+}
+
+#[test]
+fn balanced_weights_at_full_rate() {
+    let mut rng = Rng::announced("balance rate", 40);
+    must_pass("b128 n4 f4", &mut rng, &WeightsCase::new(128, 4, 128, 256, true).balanced(4));
+}
+
+#[test]
 fn axi_write() {
     let mut rng = Rng::announced("axi_write", 38);
     for (bits, clients) in [(32, 1), (64, 2), (128, 3)] {

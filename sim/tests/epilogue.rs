@@ -30,6 +30,8 @@ fn run(index: usize) {
                 "relu2",
                 "rope",
                 "logits",
+                "rank",
+                "pick",
                 "vanished",
                 "saturated",
                 "middle",

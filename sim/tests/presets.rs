@@ -35,6 +35,7 @@ fn speed_of_the_kv260_engine() {
         ("cmd_words_i", 384),
         ("cmd_segs_i", 16),
         ("cmd_planes_i", 1),
+        ("cmd_active_i", 0xff),
         ("act_valid_i", 1),
         ("wgt_valid_i", 1),
         ("sum_ready_i", 1),

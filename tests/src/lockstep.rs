@@ -6,7 +6,7 @@
 
 use host::device::{LogitsArea, PassRunner, ReferenceRunner, driver::Driver};
 use sim::device::{SimDevice, VectorWrite};
-use spec::device::{Done, Pass};
+use spec::device::{Done, Pass, PassResult};
 use spec::program::DeviceShape;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,8 @@ struct History {
     before: HashMap<Place, u32>,
     /// The values that places take, in order.
     steps: HashMap<Place, Vec<Step>>,
+    /// What it gives.
+    result: PassResult,
 }
 
 /// The history of a pass on the reference device.
@@ -53,9 +55,9 @@ fn history(runner: &mut ReferenceRunner, pass: &Pass, area: LogitsArea) -> Resul
     })));
     let result = runner.run(pass, area);
     runner.set_tap(None);
-    result.map_err(|e| e.to_string())?;
+    let result = result.map_err(|e| e.to_string())?;
     let mut guard = seen.lock().map_err(|e| e.to_string())?;
-    Ok(History { before, steps: std::mem::take(&mut guard.0) })
+    Ok(History { before, steps: std::mem::take(&mut guard.0), result })
 }
 
 fn read_all(device: &spec::device::Device, shape: &DeviceShape, slots: usize, into: &mut HashMap<Place, u32>) {
@@ -121,6 +123,23 @@ fn compare(history: &History, writes: &[VectorWrite], shape: &DeviceShape, slots
     }
 }
 
+/// Compares best tokens and logits of the slots that want them.
+fn results(pass: &Pass, wanted: &PassResult, found: &PassResult) -> Result<(), String> {
+    for slot in 0..pass.slots.len() {
+        let bits = |result: &PassResult| result.best[slot].map(|(token, logit)| (token, logit.to_bits()));
+        let asked = (pass.want_logits | pass.want_best) >> slot & 1 == 1;
+        if asked && bits(wanted) != bits(found) {
+            return Err(format!("best of slot {slot} is {:?}, expected {:?}", found.best[slot], wanted.best[slot]));
+        }
+        let logits = wanted.logits[slot].iter().zip(&found.logits[slot]).position(|(a, b)| a.to_bits() != b.to_bits());
+        if let Some(row) = logits {
+            let (found, wanted) = (found.logits[slot][row], wanted.logits[slot][row]);
+            return Err(format!("logit {row} of slot {slot} is {found}, expected {wanted}"));
+        }
+    }
+    Ok(())
+}
+
 /// Runs a pass on both and reports the first difference.
 pub fn run(
     reference: &mut ReferenceRunner,
@@ -138,7 +157,7 @@ pub fn run(
         Ok(_) => difference,
         Err(error) => format!("{error}; {difference}"),
     })?;
-    result.map_err(|e| e.to_string())?;
+    results(pass, &history.result, &result.map_err(|e| e.to_string())?)?;
     let size = reference.memory_bytes().min(rtl.memory_bytes()) as usize;
     let wanted = reference.read(0, size).map_err(|e| e.to_string())?;
     let found = rtl.read(0, size).map_err(|e| e.to_string())?;

@@ -182,6 +182,8 @@ impl Card {
             program_words: self.get("PROGRAM_WORDS"),
             slots: Vec::new(),
             want_logits: 0,
+            // the machine finds the best token of every slot
+            want_best: u64::MAX,
         };
         for index in 0..count {
             let flags = self.slot("SLOT_FLAGS", index);
@@ -199,7 +201,8 @@ impl Card {
             match self.device.run(&pass, &mut |_| ()) {
                 Ok(result) => {
                     for index in 0..count {
-                        let (token, logit) = result.best.get(index).copied().flatten().unwrap_or_default();
+                        let (token, logit) =
+                            result.best.get(index).copied().flatten().unwrap_or((0, f32::NEG_INFINITY));
                         self.registers.insert(offset("BEST_TOKEN") + 8 * index as u32, token);
                         self.registers.insert(offset("BEST_LOGIT") + 8 * index as u32, logit.to_bits());
                         let bytes: Vec<u8> =

@@ -85,6 +85,7 @@ fn row_01_02_03_errors_of_memory_name_the_place() {
             program_words: 4,
             slots: vec![spec::device::Slot { valid: true, run: 1, ..Default::default() }],
             want_logits: 0,
+            want_best: 0,
         };
         let error = device.run(&far).unwrap_err();
         assert!(error.to_string().contains("outside device memory"), "{error}");

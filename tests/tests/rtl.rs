@@ -45,6 +45,9 @@ fn config() -> ModelConfig {
     }
 }
 
+/// Marks a pass for the shortlist's program.
+const SHORTLIST: u64 = 1 << 63;
+
 /// Runs passes of a model on a machine in lock-step.
 fn check(
     machine: &Machine,
@@ -55,7 +58,8 @@ fn check(
     planted: u64,
 ) -> Result<(), String> {
     let weights = random::model(config, spec);
-    let image = compile(&weights, &machine.shape(), Options::default()).map_err(|e| e.to_string())?;
+    let choices = Options { shortlist: Some(0), ..Options::default() };
+    let image = compile(&weights, &machine.shape(), choices).map_err(|e| e.to_string())?;
     let memory_bytes = image.memory_bytes(2).next_multiple_of(4096);
     let mut reference = ReferenceRunner::new(machine.shape(), memory_bytes).map_err(|e| e.to_string())?;
     let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick, waves: None };
@@ -69,11 +73,8 @@ fn check(
     )
     .map_err(|e| e.to_string())?;
     // a planted difference: the RTL gets the weights of another seed
-    let other = compile(
-        &random::model(config, RandomSpec { seed: spec.seed + planted, ..spec }),
-        &machine.shape(),
-        Options::default(),
-    );
+    let other =
+        compile(&random::model(config, RandomSpec { seed: spec.seed + planted, ..spec }), &machine.shape(), choices);
     let other = other.map_err(|e| e.to_string())?;
     for (section, other) in image.sections.iter().zip(&other.sections) {
         reference.upload(section.line * LINE, &section.bytes).map_err(|e| e.to_string())?;
@@ -88,7 +89,7 @@ fn check(
         cache: image.sequence_line(sequence) as u32,
         run: run as u8,
     };
-    // a prefill of two passes, a decode step, then a step of two sequences
+    // a prefill of two passes, decode steps with the exact head and the shortlist, then a step of two sequences
     let prefill = |first: usize, n: usize, sequence: usize| -> Vec<Slot> {
         let one = |i: usize| {
             let (token, run) = ((7 * (first + i) + 3) as u32 % 50, if i == 0 { n } else { 0 });
@@ -96,17 +97,24 @@ fn check(
         };
         (0..n).map(one).collect()
     };
-    let passes: Vec<(Vec<Slot>, u64)> = vec![
-        (prefill(0, p, 0), 0),
-        (prefill(p, p - 1, 0), 1 << (p - 2)),
-        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 1),
-        (vec![slot(5, 0, 1, 1)], 0),
-        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 3),
+    let passes: Vec<(Vec<Slot>, u64, u64)> = vec![
+        (prefill(0, p, 0), 0, 0),
+        (prefill(p, p - 1, 0), 1 << (p - 2), 1 << (p - 2)),
+        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 0, 1),
+        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 0, SHORTLIST | 1),
+        (vec![slot(5, 0, 1, 1)], 0, 0),
+        (vec![slot(29, 2 * p as u32, 0, 1)], 0, SHORTLIST | 1),
+        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 2, 1),
     ];
-    for (index, (slots, want_logits)) in passes.into_iter().enumerate() {
-        let program = if want_logits == 0 { &image.body } else { &image.full };
+    for (index, (slots, want_logits, want_best)) in passes.into_iter().enumerate() {
+        let program = match &image.shortlist {
+            Some(shortlist) if want_best & SHORTLIST != 0 => shortlist,
+            _ if want_logits | want_best == 0 => &image.body,
+            _ => &image.full,
+        };
+        let want_best = want_best & !SHORTLIST;
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
-        let pass = Pass { program_line, program_words, slots, want_logits };
+        let pass = Pass { program_line, program_words, slots, want_logits, want_best };
         let before = rtl.transport().cycles();
         lockstep::run(&mut reference, &mut rtl, &pass, area).map_err(|e| format!("pass {index}: {e}"))?;
         println!("{}: pass {index}: {} cycles", machine.name, rtl.transport().cycles() - before);

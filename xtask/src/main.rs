@@ -5,6 +5,8 @@
 mod aarch64;
 mod bench;
 mod check;
+mod explore;
+mod levels;
 mod run;
 mod synth;
 mod tools;
@@ -38,6 +40,8 @@ enum Verb {
     },
     /// Area of a preset by Yosys, per module and in total, against the board's capacity.
     Synth(synth::SynthArgs),
+    /// Machines of other sizes by formula, checked against the benchmark of the RTL: tokens a second against area.
+    Explore(explore::ExploreArgs),
     /// Speed of the CPU backend, beside other engines.
     Bench {
         #[command(subcommand)]
@@ -49,6 +53,12 @@ enum Verb {
 enum Bench {
     /// Prefill and decode on random weights of real model shapes.
     Cpu(bench::CpuArgs),
+    /// Cycles of whole models on the RTL of the kv260 preset in Verilator; `-- --help` lists the options.
+    Kv260 {
+        /// Options of the benchmark, for example --quick or --only decode-0.73b
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -59,6 +69,12 @@ fn main() -> Result<()> {
         Verb::Aarch64 => aarch64::test(),
         Verb::Mutate { name } => run::run("cargo", &["run", "--release", "-p", "sim", "--bin", "mutate", &name]),
         Verb::Synth(args) => synth::synth(&args),
+        Verb::Explore(args) => explore::explore(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
+        Verb::Bench { what: Bench::Kv260 { options } } => {
+            let fixed = ["run", "--release", "--locked", "--quiet", "-p", "bench", "--"];
+            let options = options.iter().map(String::as_str);
+            run::run("cargo", &fixed.into_iter().chain(options).collect::<Vec<_>>())
+        }
     }
 }

@@ -23,6 +23,17 @@ pub enum Backend {
     Xdma,
 }
 
+/// How an accelerator finds the most probable token when it decodes one sequence greedily.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HeadArg {
+    /// All rows of the output head, exactly
+    #[default]
+    Exact,
+    /// Rank all rows by the head's top plane, then compute only the best ones exactly: faster, and now and
+    /// then another token
+    Shortlist,
+}
+
 /// Arithmetic, as the user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NumericsArg {
@@ -69,6 +80,9 @@ pub struct ModelArgs {
     /// Memory behind the ports of --backend sim: ideal, measured, ddr or harsh [default: ideal]
     #[arg(long, value_name = "MODEL")]
     pub memory: Option<String>,
+    /// Output head of an accelerator where only the most probable token is wanted
+    #[arg(long, value_enum, value_name = "MODE", default_value = "exact")]
+    pub head: HeadArg,
     /// Node of --backend axi or xdma, or a folder with nodes [default: /dev/xdma0 or the UIO device called tercet*]
     #[arg(long, value_name = "PATH")]
     pub device: Option<PathBuf>,
@@ -165,6 +179,16 @@ impl EndArgs {
                 .map_err(|_| CliError::usage(format!("--n-predict = {n}: expected 0 or more, or -1 for no limit"))),
         }
     }
+}
+
+/// What makes a generation faster without changing its text.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Speed")]
+pub struct SpeedArgs {
+    /// Guess up to N tokens ahead by what followed the same words before, and check them in one pass; 0 is off
+    #[arg(long, visible_alias = "draft-max", value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub lookup: u16,
 }
 
 /// A duration in seconds, at most a year.

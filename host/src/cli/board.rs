@@ -1,6 +1,6 @@
 //! Boards on the command line.
 
-use super::args::{Backend, ModelArgs};
+use super::args::{Backend, HeadArg, ModelArgs};
 use super::exit::CliError;
 use super::output::Progress;
 use clap::Args;
@@ -64,7 +64,8 @@ pub fn engine(weights: &ModelWeights, args: &ModelArgs, quiet: bool) -> Result<B
     let board: Result<Opened, DeviceError> = address(backend, args.device.as_ref(), args.device_memory)?.open();
     let bar = Progress::bytes("uploading", quiet);
     let progress = Box::new(move |done, total| bar.set(done, total));
-    let load = LoadOptions { always: args.upload, progress: Some(progress) };
+    let shortlist = (args.head == HeadArg::Shortlist).then_some(0);
+    let load = LoadOptions { always: args.upload, shortlist, progress: Some(progress) };
     let mut device = BoardDevice::on_board(weights, board?, args.preset.as_deref(), load)?;
     // the bar goes with the upload
     device.runner_mut().loading_mut().progress = None;

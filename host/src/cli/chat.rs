@@ -1,6 +1,6 @@
 //! `chat`: a conversation, on a terminal or line by line from a script.
 
-use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs};
+use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs, SpeedArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
 use super::replace::NewFile;
@@ -50,6 +50,8 @@ pub struct ChatArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     end: EndArgs,
+    #[command(flatten)]
+    speed: SpeedArgs,
     /// Statistics after every answer
     #[arg(long, help_heading = "Output")]
     stats: bool,
@@ -80,7 +82,8 @@ pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     let turns = Turns::select(&model, &tokenizer, args.chat_template.as_deref().unwrap_or(fallback))?;
     let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
-    let session = Session::new(engine.as_mut())?;
+    let mut session = Session::new(engine.as_mut())?;
+    session.guess(args.speed.lookup.into());
     let ends = turns.ends(&tokenizer);
     let (ends, banned) = if args.end.ignore_eos { (Vec::new(), ends) } else { (ends, Vec::new()) };
     let sampler = Sampler::new(settings, banned)?;

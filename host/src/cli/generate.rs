@@ -1,6 +1,6 @@
 //! `generate`: continues one text, or several as a batch.
 
-use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs};
+use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs, SpeedArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
 use super::prompt::{Prompt, PromptArgs};
@@ -54,6 +54,8 @@ pub struct GenerateArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     end: EndArgs,
+    #[command(flatten)]
+    speed: SpeedArgs,
     /// Texts to draw from one prompt, with seeds N, N+1, ...
     #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "prompts_file",
         value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -138,7 +140,8 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     let many = items.len() > 1;
     for (number, group) in items.chunks_mut(BATCH).enumerate() {
         let show = Show { format, many, prompt: !args.no_display_prompt && turns.is_none(), first: number * BATCH };
-        let took = run_batch(engine.as_mut(), group, &ends, &banned, limit, control, show)?;
+        let guesses = args.speed.lookup.into();
+        let took = run_batch(engine.as_mut(), group, &ends, &banned, limit, guesses, control, show)?;
         add(&mut timings, took);
     }
     let backend = engine.describe();
@@ -194,6 +197,7 @@ fn run_batch(
     ends: &[u32],
     banned: &[u32],
     limit: usize,
+    guesses: usize,
     control: Control<'_>,
     show: Show,
 ) -> Result<Timings, CliError> {
@@ -209,7 +213,9 @@ fn run_batch(
     let mut samplers = Vec::new();
     let mut prompts = Vec::new();
     for item in items.iter() {
-        sessions.push(Session::new(engine)?);
+        let mut session = Session::new(engine)?;
+        session.guess(guesses);
+        sessions.push(session);
         samplers.push(Sampler::new(item.settings.clone(), banned.to_vec())?);
         prompts.push(item.prompt.clone());
     }

@@ -1,6 +1,6 @@
 //! Finds and opens the model and makes the engine that runs it.
 
-use super::args::{Backend, ModelArgs, NumericsArg};
+use super::args::{Backend, HeadArg, ModelArgs, NumericsArg};
 use super::exit::{CliError, Exit};
 use super::output::{Progress, note};
 use host::cpu::{CpuEngine, Isa};
@@ -141,6 +141,11 @@ impl Model {
                 format!("--device {}: only for FPGA backends; drop it or choose one with --backend", device.display());
             return Err(CliError::usage(text));
         }
+        if matches!(backend, Backend::Cpu | Backend::Reference) && args.head == HeadArg::Shortlist {
+            return Err(CliError::usage(
+                "--head shortlist is for accelerators; drop it or use --backend sim, axi or xdma",
+            ));
+        }
         if backend != Backend::Sim && args.memory.is_some() {
             return Err(CliError::usage("--memory is for --backend sim; drop it or choose it"));
         }
@@ -196,8 +201,9 @@ fn simulated(weights: &ModelWeights, args: &ModelArgs) -> Result<Box<dyn Engine>
     let name = args.memory.as_deref().unwrap_or("ideal");
     let timing = sim::axi::Timing::named(name)
         .ok_or_else(|| CliError::usage(format!("--memory = {name}: expected ideal, measured, ddr or harsh")))?;
-    let options =
-        host::compile::Options { context: Some(weights.config.max_context.min(machine.max_context as usize)) };
+    let context = Some(weights.config.max_context.min(machine.max_context as usize));
+    let shortlist = (args.head == HeadArg::Shortlist).then_some(0);
+    let options = host::compile::Options { context, shortlist };
     Ok(Box::new(SimulatedDevice::simulated(weights, &machine, options, SEQUENCES, timing)?))
 }
 

@@ -1,8 +1,9 @@
-//! The compiled model: sections of memory, two programs, and what the host must know.
+//! The compiled model: sections of memory, its programs, and what the host must know.
 
 use super::emit::{Counts, Emitter};
 use super::error::CompileError;
 use super::memory::{CacheGeometry, Heads, VectorMap};
+use super::shortlist::{Region, Shortlist, stride};
 use spec::model::ModelConfig;
 use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait, write_packets};
 
@@ -39,6 +40,8 @@ pub struct DeviceImage {
     pub body: Program,
     /// All layers and the head.
     pub full: Program,
+    /// All layers and the head in two steps, which gives the best token of slot 0, most probably.
+    pub shortlist: Option<Program>,
     /// Sizes of heads.
     pub heads: Heads,
     /// Places in the vector memory.
@@ -114,6 +117,17 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Regions of all ports, all of one length.
+    fn region(&mut self, name: &str, ports: Vec<Vec<u8>>) -> Region {
+        let region = Region { line: self.line, stride: stride(&ports) };
+        for (port, bytes) in ports.into_iter().enumerate() {
+            self.add(format!("{name}.{port}"), bytes);
+        }
+        region
+    }
+}
+
 /// Where streams lie.
 struct Streams {
     /// First line of each weight run, lines from port to port.
@@ -128,6 +142,7 @@ struct Streams {
 pub(super) fn assemble(
     e: Emitter<'_>,
     body: (usize, Counts),
+    shortlist: Option<Shortlist>,
     [embed, rope]: [Vec<u8>; 2],
     (config, heads, cache): (ModelConfig, Heads, CacheGeometry),
 ) -> Result<DeviceImage, CompileError> {
@@ -136,6 +151,7 @@ pub(super) fn assemble(
     let streams = e.runs.len() as u64 + 3;
     let program_bytes = |len: usize| shape.packets((len as u64 + streams + 1) * BYTES as u64) * PACKET;
     let lines = [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
+    let shortlist = shortlist.map(|shortlist| (layout.place(program_bytes(e.program.len() + 3)), shortlist));
     let (embed_line, rope_line) = (layout.add("embedding", embed), layout.add("rotary", rope));
     let mut at = Streams {
         weights: Vec::new(),
@@ -145,13 +161,8 @@ pub(super) fn assemble(
         mults: layout.add("multipliers", e.mults.finish(0)),
     };
     for (number, run) in e.runs.into_iter().enumerate() {
-        let ports = run.finish();
-        let stride = ports.first().map_or(0, |port| port.len() as u64 / LINE);
-        let first = layout.line;
-        for (port, bytes) in ports.into_iter().enumerate() {
-            layout.add(format!("weights {number}.{port}"), bytes);
-        }
-        at.weights.push((first, stride));
+        let region = layout.region(&format!("weights {number}"), run.finish());
+        at.weights.push((region.line, region.stride));
     }
     let mut program = e.program;
     program[0].set("embed", embed_line)?;
@@ -161,8 +172,24 @@ pub(super) fn assemble(
         Ok(Program { line, descriptors })
     };
     let full = finish(lines[1], program.len(), &e.counts)?;
+    let shortlist = match shortlist {
+        Some((line, shortlist)) => {
+            let (steps, [top, groups]) = shortlist.finish();
+            let (top, groups) = (layout.region("top plane", top), layout.region("groups", groups));
+            // the top plane comes right after the layers' weights, so it is read ahead like them
+            let starts: Vec<usize> = e.starts.iter().copied().filter(|&start| start < body.0).collect();
+            let mut program = program.clone();
+            let head = program.split_off(body.0);
+            program.extend(steps.head(shape, &head, &groups)?);
+            program.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, &top)?);
+            let counts = Counts { rows: e.counts.rows, norms: e.counts.norms, ..body.1.clone() };
+            Some(Program { line, descriptors: complete(shape, &program, &starts, &at, &counts)? })
+        }
+        None => None,
+    };
     let body = finish(lines[0], body.0, &body.1)?;
-    for (name, program) in [("body", &body), ("full", &full)] {
+    let listed = shortlist.iter().map(|program| ("shortlist", program));
+    for (name, program) in [("body", &body), ("full", &full)].into_iter().chain(listed) {
         let descriptors: Vec<u8> = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
         let mut bytes = Vec::new();
         write_packets(&descriptors, shape.beat(), 0, &mut bytes);
@@ -179,6 +206,7 @@ pub(super) fn assemble(
         sections,
         body,
         full,
+        shortlist,
         heads,
         vectors,
         cache,

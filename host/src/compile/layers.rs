@@ -5,6 +5,7 @@ use super::error::CompileError;
 use super::matrix::{Layout, Matrix, tiles};
 use super::memory::{CacheGeometry, Heads};
 use super::packets::Trits;
+use super::shortlist::Planes;
 use spec::format::{planes, table::CodedMatrix};
 use spec::model::{Activation, ModelConfig, ModelWeights, weights::Layer};
 use spec::numerics::{f32ops::flush, softmax::score_factor};
@@ -120,27 +121,28 @@ impl<'a> LayerPlan<'a> {
     }
 }
 
+/// How the activations of the head lie in the activation buffer.
+pub(super) fn head_layout(shape: &DeviceShape, hidden: usize) -> Layout {
+    Layout { sherry: false, cols: hidden, seg_cols: shape.segment(false), group_cols: hidden }
+}
+
 /// Final norm and logits: five planes of every tile, the heaviest first.
 pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, table: &CodedMatrix) -> Result<(), CompileError> {
     let c = &weights.config;
     let q = e.shape.rows;
     e.label = LABEL_NONE;
     e.select(false)?;
-    let layout = Layout { sherry: false, cols: c.hidden, seg_cols: e.shape.segment(false), group_cols: c.hidden };
+    let layout = head_layout(e.shape, c.hidden);
     e.new_input();
     let input = Input { src: e.map.x, cols: c.hidden, norm: Some((&weights.final_norm, c.rms_eps)) };
     e.activate(input, layout, None)?;
     let segments = layout.segments();
-    let split: Vec<[i8; planes::PLANES]> =
-        (0..=u8::MAX).map(|code| planes::split((code as i8).clamp(-planes::MAX_CODE, planes::MAX_CODE))).collect();
+    let trits = Planes::new(table);
     let all = tiles(c.vocab.div_ceil(q), 1, e.shape.tile_words());
-    let mut trits = Vec::new();
     for (number, tile) in all.iter().enumerate() {
         let rows = tile.start * q..(tile.end * q).min(c.vocab);
         for plane in (0..planes::PLANES).rev() {
-            trits.clear();
-            trits.extend(rows.clone().flat_map(|row| table.row(row)).map(|&code| split[code as usize][plane]));
-            trits.resize(tile.len() * q * c.hidden, 0);
+            let trits = trits.rows(tile.start * q..tile.end * q, plane);
             e.push_plane(&Trits { rows: &trits, cols: c.hidden, segments: &segments });
         }
         let scale = |row: usize| table.scales().get(row).map(|&scale| flush(scale));

@@ -4,6 +4,7 @@
 //! * `emit`: descriptors with the streams they consume; what waits for what.
 //! * `layers`: the order of a pass.
 //! * `memory`: places in the vector memory, layout of a cache.
+//! * `shortlist`: the head in two steps, rank and pick.
 //! * `packets`: weights as packets.
 //! * `tables`: embedding rows, rotary factors.
 //! * `image`: the result.
@@ -17,6 +18,7 @@ mod layers;
 mod matrix;
 mod memory;
 mod packets;
+mod shortlist;
 mod tables;
 
 pub use error::CompileError;
@@ -25,6 +27,7 @@ pub use memory::{CacheGeometry, Heads, VectorMap};
 
 use emit::Emitter;
 use layers::LayerPlan;
+use shortlist::Shortlist;
 use spec::model::ModelWeights;
 use spec::program::{DeviceShape, Op};
 
@@ -33,6 +36,9 @@ use spec::program::{DeviceShape, Op};
 pub struct Options {
     /// Positions of a sequence; otherwise as many as model and machine allow.
     pub context: Option<usize>,
+    /// Also a program whose head ranks all groups of rows by their top plane and computes exactly only this many;
+    /// 0: as many as machine and model allow.
+    pub shortlist: Option<usize>,
 }
 
 /// Compiles a model for a machine.
@@ -75,10 +81,13 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
     let body = (e.program.len(), e.counts.clone());
     let embed = weights.embed.to_coded();
     let head = weights.head.as_ref().map(|head| head.to_coded());
-    layers::head(&mut e, weights, head.as_ref().unwrap_or(&embed))?;
+    let table = head.as_ref().unwrap_or(&embed);
+    layers::head(&mut e, weights, table)?;
+    let layout = layers::head_layout(shape, config.hidden);
+    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, table, layout, wanted)).transpose()?;
     let embed = tables::embed(&embed, shape, embed_beats);
     let rope = tables::rope(&config, shape, context, rope_beats);
-    image::assemble(e, body, [embed, rope], (config, heads, cache))
+    image::assemble(e, body, shortlist, [embed, rope], (config, heads, cache))
 }
 
 #[cfg(test)]

@@ -11,12 +11,17 @@ fn images() -> Vec<(String, DeviceImage)> {
     let mut images = Vec::new();
     for (index, (config, spec)) in every_kind().into_iter().enumerate() {
         for (machine, shape) in machines().iter().enumerate() {
-            if let Ok(image) = compile(&random::model(&config, spec), shape, Options::default()) {
+            let options = Options { shortlist: Some(0), ..Options::default() };
+            if let Ok(image) = compile(&random::model(&config, spec), shape, options) {
                 images.push((format!("model {index} on machine {machine}"), image));
             }
         }
     }
     images
+}
+
+fn programs(image: &DeviceImage) -> impl Iterator<Item = &Program> {
+    [&image.body, &image.full].into_iter().chain(&image.shortlist)
 }
 
 /// Places that units share.
@@ -90,7 +95,7 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             if d.get("mode") == epilogue::RESIDUAL {
                 reads.push(result.clone());
             }
-            let writes = if d.get("mode") == epilogue::LOGITS { vec![] } else { vec![result] };
+            let writes = if d.get("mode") >= epilogue::LOGITS { vec![] } else { vec![result] };
             vec![
                 Work { unit: wait::ENGINE, reads: vec![Place::Codes], writes: vec![] },
                 Work { unit: wait::EPILOGUE, reads, writes },
@@ -131,7 +136,7 @@ fn conflict(program: &[Descriptor], image: &DeviceImage) -> Option<(usize, usize
 #[test]
 fn hazards() {
     for (name, image) in images() {
-        for program in [&image.body, &image.full] {
+        for program in programs(&image) {
             if let Some((a, b)) = conflict(&program.descriptors, &image) {
                 panic!("{name}: {a} and {b}\n{}", listing(&program.descriptors[..=b]));
             }
@@ -152,11 +157,11 @@ fn missing_waits_are_found() {
     }
 }
 
-/// Linear commands use exactly the words that streams deliver, in both programs.
+/// Linear commands use exactly the words that streams deliver, in all programs.
 #[test]
 fn streams_are_used_up() {
     for (name, image) in images() {
-        for program in [&image.body, &image.full] {
+        for program in programs(&image) {
             let mut words: HashMap<u32, i64> = HashMap::new();
             for d in &program.descriptors {
                 let mut add = |id: u32, n: i64| *words.entry(id).or_default() += n;
@@ -169,7 +174,9 @@ fn streams_are_used_up() {
                     Some(Op::Quant) if d.get("norm") == 1 => add(stream::NORM, -get("words")),
                     Some(Op::Linear) => {
                         add(stream::WEIGHT, -get("words") * get("segs") * get("planes"));
-                        add(stream::ROW, -get("words") * (get("row_scale") + get("bias")));
+                        // scales of a pick come from the list
+                        let scales = get("row_scale") * i64::from(d.get("mode") != epilogue::PICK);
+                        add(stream::ROW, -get("words") * (scales + get("bias")));
                         add(stream::MULT, -get("words") * get("segs") * get("grouped"));
                     }
                     _ => {}
@@ -185,8 +192,9 @@ fn sections_are_packets_and_do_not_overlap_and_never_change() {
     let (config, spec) = every_kind().remove(4);
     let weights = random::model(&config, spec);
     for shape in machines() {
-        let image = compile(&weights, &shape, Options::default()).unwrap();
-        assert_eq!(image, compile(&weights, &shape, Options::default()).unwrap());
+        let options = Options { shortlist: Some(2), ..Options::default() };
+        let image = compile(&weights, &shape, options).unwrap();
+        assert_eq!(image, compile(&weights, &shape, options).unwrap());
         for pair in image.sections.windows(2) {
             let end = pair[0].line * 64 + pair[0].bytes.len() as u64;
             assert!(end <= pair[1].line * 64 && pair[1].line.is_multiple_of(64), "{}", image.report());
@@ -215,8 +223,18 @@ fn what_does_not_fit_is_named() {
         (DeviceShape { rows: 32, tile_rows: 64, ..tiny.clone() }, none, "head_dim: 16, expected a multiple of 32"),
         (DeviceShape { segments: 3, ..tiny.clone() }, none, "segments of a layer: 4"),
         (DeviceShape { ports: 3, ..tiny.clone() }, none, "machine shape: ports = 3"),
-        (tiny.clone(), Options { context: Some(41) }, "context: 41, this machine takes at most 40"),
-        (tiny.clone(), Options { context: Some(0) }, "context: 0"),
+        (tiny.clone(), Options { context: Some(41), ..none }, "context: 41, this machine takes at most 40"),
+        (tiny.clone(), Options { context: Some(0), ..none }, "context: 0"),
+        (
+            tiny.clone(),
+            Options { shortlist: Some(9), ..none },
+            "groups of a shortlist: 9, this machine takes at most 8; list fewer groups",
+        ),
+        (
+            DeviceShape { buffer_words: 19, ..tiny.clone() },
+            Options { shortlist: Some(0), ..none },
+            "words of a group of the head's rows: 20, this machine takes at most 19; use --head exact",
+        ),
     ] {
         let found = error(shape, options);
         assert!(found.starts_with(want), "{found}");

@@ -18,9 +18,9 @@ use super::{
     tiles::Tiles,
     vector::{self, Tables},
 };
-use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::{
-    model::ModelConfig,
+    model::{ModelConfig, head::best as head_best},
     numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
 };
 use std::ops::Range;
@@ -135,7 +135,7 @@ impl Engine for CpuEngine {
         }
     }
 
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         let items = self.plan(steps)?;
         let mut caches: Vec<Cache> = steps.iter().filter_map(|s| self.sequences[s.sequence.0].take()).collect();
         let mut results = vec![Vec::new(); steps.len()];
@@ -156,7 +156,11 @@ impl Engine for CpuEngine {
         for (cache, step) in caches.into_iter().zip(steps) {
             self.sequences[step.sequence.0] = Some(cache);
         }
-        reserved.map(|()| results)
+        let answer = |(logits, step): (Vec<f32>, &Step<'_>)| match step.want {
+            Want::Best => Answer { best: head_best(&logits), logits: Vec::new() },
+            _ => Answer { logits, best: None },
+        };
+        reserved.map(|()| results.into_iter().zip(steps).map(answer).collect())
     }
 }
 
@@ -173,7 +177,7 @@ impl CpuEngine {
             longest = longest.max(past + step.tokens.len());
             items.extend(step.tokens.iter().enumerate().map(|(i, &token)| {
                 let last = i + 1 == step.tokens.len();
-                let wanted = step.want == Want::All || step.want == Want::Last && last;
+                let wanted = step.want == Want::All || matches!(step.want, Want::Last | Want::Best) && last;
                 Item { step: index, position: past + i, token, wanted }
             }));
         }
@@ -508,6 +512,9 @@ mod tests {
                     for count in [1, 1, 2, 3, 5, 9] {
                         let some = &tokens[first..first + count];
                         let last = engine.forward(&[step(id, some, Want::Last)]).unwrap().remove(0);
+                        engine.truncate(id, first);
+                        let best = engine.answer(&[step(id, some, Want::Best)]).unwrap().remove(0);
+                        assert_eq!((best.best, best.logits.len()), (head_best(&last), 0), "{at}");
                         first += count;
                         let row = (first - 1) * config.vocab..first * config.vocab;
                         assert!(bits(&last) == bits(&want[row]), "{at} after {first} tokens");

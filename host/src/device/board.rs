@@ -56,6 +56,8 @@ pub fn machine(board: &mut Opened, named: Option<&str>) -> Result<Machine, Devic
 pub struct LoadOptions {
     /// Write it even if it is there.
     pub always: bool,
+    /// Groups of rows of the head's shortlist (0: as many as the machine keeps); `None`: the exact head alone.
+    pub shortlist: Option<usize>,
     /// Is told how far the upload is.
     pub progress: Option<OnProgress>,
 }
@@ -77,7 +79,7 @@ impl BoardDevice {
         driver.loading_mut().always = load.always;
         driver.loading_mut().progress = load.progress;
         let context = weights.config.max_context.min(machine.max_context as usize);
-        let options = Options { context: Some(context) };
+        let options = Options { context: Some(context), shortlist: load.shortlist };
         let image = compile(weights, &machine.shape(), options)
             .map_err(|error| RunError::Trouble(DeviceError::new(Trouble::Mismatch, error.to_string())))?;
         DeviceEngine::new(image, driver)

@@ -5,7 +5,7 @@
 
 use super::{LogitsArea, PassRunner, RunError};
 use crate::compile::DeviceImage;
-use crate::engine::{Engine, EngineError, SequenceId, Step, Want, check_request};
+use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::device::{Pass, PassResult, Slot};
 use spec::model::ModelConfig;
 
@@ -16,6 +16,8 @@ struct Item {
     position: usize,
     token: u32,
     wanted: bool,
+    /// Its best token is wanted, but no logits.
+    best: bool,
 }
 
 /// A compiled model on a device.
@@ -83,7 +85,8 @@ impl<R: PassRunner> DeviceEngine<R> {
             items.extend(step.tokens.iter().enumerate().map(|(i, &token)| {
                 let last = i + 1 == step.tokens.len();
                 let wanted = step.want == Want::All || step.want == Want::Last && last;
-                Item { step: index, position: past + i, token, wanted }
+                let best = step.want == Want::Best && last;
+                Item { step: index, position: past + i, token, wanted, best }
             }));
         }
         Ok(items)
@@ -106,10 +109,17 @@ impl<R: PassRunner> DeviceEngine<R> {
             slots[first].run = run.len() as u8;
             first += run.len();
         }
-        let want_logits = items.iter().enumerate().fold(0, |all, (slot, item)| all | u64::from(item.wanted) << slot);
-        let program = if want_logits == 0 { &self.image.body } else { &self.image.full };
+        let slots_where = |is: fn(&Item) -> bool| {
+            items.iter().zip(0..).fold(0, |all, (item, slot)| all | u64::from(is(item)) << slot)
+        };
+        let (want_logits, want_best) = (slots_where(|item| item.wanted), slots_where(|item| item.best));
+        let program = match &self.image.shortlist {
+            _ if want_logits | want_best == 0 => &self.image.body,
+            Some(shortlist) if want_logits == 0 && slots.len() == 1 => shortlist,
+            _ => &self.image.full,
+        };
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
-        Pass { program_line, program_words, slots, want_logits }
+        Pass { program_line, program_words, slots, want_logits, want_best }
     }
 
     /// Carries out one pass.
@@ -130,6 +140,10 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
 
     fn describe(&self) -> String {
         self.runner.describe()
+    }
+
+    fn pass_tokens(&self) -> Option<usize> {
+        Some(self.image.shape.tokens)
     }
 
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
@@ -156,14 +170,19 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
         }
     }
 
-    fn forward(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         let items = self.plan(steps)?;
-        let mut results = vec![Vec::new(); steps.len()];
+        let mut answers = vec![Answer::default(); steps.len()];
         for some in items.chunks(self.image.shape.tokens) {
             let pass = self.pass(some, steps);
             let result = self.run(&pass)?;
-            for (item, logits) in some.iter().zip(result.logits).filter(|(item, _)| item.wanted) {
-                results[item.step].extend(logits);
+            for (item, (logits, best)) in some.iter().zip(result.logits.into_iter().zip(result.best)) {
+                let answer = &mut answers[item.step];
+                match item {
+                    Item { wanted: true, .. } => answer.logits.extend(logits),
+                    Item { best: true, .. } => answer.best = best.map(|(token, _)| token),
+                    _ => {}
+                }
             }
         }
         for step in steps {
@@ -171,6 +190,6 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
                 *len += step.tokens.len();
             }
         }
-        Ok(results)
+        Ok(answers)
     }
 }

@@ -117,20 +117,26 @@ impl<T: Transport + Send> Driver<T> {
         }
     }
 
-    /// Token and logits of one slot.
-    fn result(&mut self, index: usize, logits: LogitsArea) -> Result<((u32, f32), Vec<f32>), RunError> {
+    /// Best token of one slot, if any of its logits is above -infinity, and its logits if they are wanted.
+    fn result(&mut self, index: usize, wanted: bool, logits: LogitsArea) -> Result<SlotResult, RunError> {
         let best = |register: &str| offset(register) + 8 * index as u32;
         let token = self.transport.read32(best("BEST_TOKEN"))?;
         let logit = f32::from_bits(self.transport.read32(best("BEST_LOGIT"))?);
-        if token as usize >= logits.vocab {
+        let best = Some((token, logit)).filter(|_| logit > f32::NEG_INFINITY);
+        if best.is_some() && token as usize >= logits.vocab {
             let text = format!("slot {index} says token {token} of {}; the device cannot be trusted", logits.vocab);
             return Err(self.error(Trouble::Io, text));
         }
+        if !wanted {
+            return Ok((best, Vec::new()));
+        }
         let bytes = self.read((logits.line + index as u64 * logits.stride) * LINE, 4 * logits.vocab)?;
-        let logits = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(((token, logit), logits))
+        Ok((best, bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
     }
 }
+
+/// Best token with its logit, and all logits.
+type SlotResult = (Option<(u32, f32)>, Vec<f32>);
 
 impl<T: Transport + Send> PassRunner for Driver<T> {
     fn shape(&self) -> &DeviceShape {
@@ -192,8 +198,9 @@ impl<T: Transport + Send> PassRunner for Driver<T> {
         let mut result = PassResult::default();
         for (index, slot) in pass.slots.iter().enumerate() {
             let wanted = slot.valid && pass.want_logits >> index & 1 == 1;
-            let (best, logits) = match wanted {
-                true => self.result(index, logits).map(|(best, logits)| (Some(best), logits))?,
+            let asked = wanted || slot.valid && pass.want_best >> index & 1 == 1;
+            let (best, logits) = match asked {
+                true => self.result(index, wanted, logits)?,
                 false => (None, Vec::new()),
             };
             result.best.push(best);

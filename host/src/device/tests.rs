@@ -79,6 +79,8 @@ pub(crate) fn machines() -> [DeviceShape; 3] {
         query_words: 128,
         max_context: 64,
         max_head_dim: 64,
+        buffer_words: 1600,
+        shortlist: 8,
     };
     let odd = DeviceShape {
         tables: 7,
@@ -150,6 +152,9 @@ fn every_kind_of_model_on_every_machine() {
             for position in 9..12 {
                 let one = &tokens[position..position + 1];
                 let last = device.forward(&[step(id, one, Want::Last)]).unwrap().remove(0);
+                device.truncate(id, position);
+                let best = device.answer(&[step(id, one, Want::Best)]).unwrap().remove(0);
+                assert_eq!((best.best, best.logits.len()), (spec::model::head::best(&last), 0), "{at}");
                 let row = position * config.vocab..(position + 1) * config.vocab;
                 assert!(bits(&last) == bits(&want[row]), "{at}: token {position}");
             }
@@ -182,6 +187,49 @@ fn sequences_share_passes_and_do_not_touch_each_other() {
     }
 }
 
+/// With all groups in the list the shortlist is the exact choice; with few of them its logit is still exact.
+#[test]
+fn a_shortlist_picks_among_exact_logits() {
+    for (index, (config, spec)) in every_kind().into_iter().enumerate() {
+        let weights = random::model(&config, spec);
+        for (machine, shape) in machines().into_iter().enumerate().filter(|(_, shape)| suits(&config, shape)) {
+            let at = format!("model {index} on machine {machine}");
+            let groups = config.vocab.div_ceil(shape.rows);
+            let roomy = DeviceShape { shortlist: 255, buffer_words: 1 << 16, tile_rows: 256 * shape.rows, ..shape };
+            for keep in [1, 5, groups] {
+                let options = Options { shortlist: Some(keep), ..Options::default() };
+                let mut device = ReferenceDevice::compiled(&weights, &roomy, options, 1).unwrap();
+                let id = device.new_sequence().unwrap();
+                for (position, token) in [3, 44, 17].into_iter().enumerate() {
+                    let logits = device.forward(&[step(id, &[token], Want::Last)]).unwrap().remove(0);
+                    device.truncate(id, position);
+                    let image = device.image();
+                    let program = image.shortlist.as_ref().unwrap();
+                    let cache = image.sequence_line(id.0) as u32;
+                    let pass = Pass {
+                        program_line: program.line as u32,
+                        program_words: program.descriptors.len() as u32,
+                        slots: vec![spec::device::Slot {
+                            valid: true,
+                            token,
+                            position: position as u32,
+                            cache,
+                            run: 1,
+                        }],
+                        want_logits: 0,
+                        want_best: 1,
+                    };
+                    let (best, logit) = device.run(&pass).unwrap().best[0].unwrap();
+                    assert_eq!(logits[best as usize], logit, "{at}");
+                    assert!(keep < groups || Some(best) == spec::model::head::best(&logits), "{at}");
+                    let answer = device.answer(&[step(id, &[token], Want::Best)]).unwrap().remove(0);
+                    assert_eq!(answer.best, Some(best), "the engine takes the shortlist");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn best_is_the_largest_logit() {
     let weights = random::model(&config(), PLAIN);
@@ -198,6 +246,7 @@ fn best_is_the_largest_logit() {
             run: 1,
         }],
         want_logits: 1,
+        want_best: 0,
     };
     let result = device.run(&pass).unwrap();
     let (token, logit) = result.best[0].unwrap();
@@ -210,7 +259,7 @@ fn best_is_the_largest_logit() {
 #[test]
 fn bad_requests_change_nothing_and_damage_is_reported() {
     let weights = random::model(&config(), PLAIN);
-    let options = Options { context: Some(12) };
+    let options = Options { context: Some(12), ..Options::default() };
     let mut device = ReferenceDevice::compiled(&weights, &machines()[0], options, 2).unwrap();
     let id = device.new_sequence().unwrap();
     device.forward(&[step(id, &[1, 2, 3], Want::Nothing)]).unwrap();

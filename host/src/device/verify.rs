@@ -88,7 +88,7 @@ pub fn small(shape: &DeviceShape) -> Vec<Vector> {
 /// Runs a vector. The device's memory holds another model afterwards.
 pub fn verify<R: PassRunner>(runner: R, vector: &Vector) -> Result<(R, Outcome), EngineError> {
     let context = Some(vector.weights.config.max_context.min(runner.shape().max_context));
-    let image = match compile(&vector.weights, runner.shape(), Options { context }) {
+    let image = match compile(&vector.weights, runner.shape(), Options { context, shortlist: None }) {
         Ok(image) => image,
         Err(error) => return Ok((runner, Outcome::Unsuitable(error.to_string()))),
     };

@@ -75,6 +75,25 @@ fn a_batch_yields_what_each_job_yields_alone() {
 }
 
 #[test]
+fn greedy_needs_no_logits() {
+    let mut engine = engine();
+    // nothing is banned by an id outside the vocabulary, but then logits are asked for
+    let mut greedy = |banned: Vec<u32>| {
+        let settings = SamplerSettings { temperature: 0.0, ..SamplerSettings::default() };
+        let mut sampler = Sampler::new(settings, banned).unwrap();
+        let asks = sampler.needs_only_best();
+        let mut session = Session::new(&mut engine).unwrap();
+        let mut jobs = [Job { session: &mut session, prompt: &[1, 2, 3], sampler: &mut sampler, limit: 12, ends: &[] }];
+        let outcome = run(&mut engine, &mut jobs, Control::default(), &mut |_, _| true).unwrap().0.remove(0);
+        session.close(&mut engine);
+        (asks, outcome)
+    };
+    let ((best, without), (all, with)) = (greedy(vec![]), greedy(vec![u32::MAX]));
+    assert!(best && !all);
+    assert_eq!(without, with);
+}
+
+#[test]
 fn a_session_computes_only_what_is_new() {
     let mut engine = engine();
     let mut session = Session::new(&mut engine).unwrap();
@@ -151,4 +170,98 @@ fn a_run_can_be_cancelled_and_timed() {
     cancel.store(false, Ordering::Relaxed);
     let late = go(&mut engine, Control { cancel: None, deadline: deadline(Some(Duration::ZERO)) }, 0);
     assert_eq!((late.tokens.len(), late.finish), (0, Finish::Timeout));
+}
+
+/// Guesses change nothing but the number of passes: with and without sampling, alone and in a batch, up to limits,
+/// ends and the full context, and a session goes on afterwards as if there had been none.
+#[test]
+fn guesses_change_no_text() {
+    let mut engine = engine();
+    let prompts: [&[u32]; 3] = [&[1, 2, 3, 1, 2, 3, 1, 2], &[7, 7, 7, 7], &[9, 4, 30]];
+    let settings = |seed: u64, temperature: f32| SamplerSettings { seed, temperature, ..SamplerSettings::default() };
+    let mut go = |guesses: usize, temperature: f32, limit: usize, ends: &[u32]| {
+        let mut sessions: Vec<Session> = (0..3).map(|_| Session::new(&mut engine).unwrap()).collect();
+        let mut samplers: Vec<Sampler> =
+            (0..3).map(|seed| Sampler::new(settings(seed, temperature), vec![]).unwrap()).collect();
+        sessions.iter_mut().for_each(|session| session.guess(guesses));
+        let mut jobs: Vec<Job> = sessions
+            .iter_mut()
+            .zip(&mut samplers)
+            .zip(prompts)
+            .map(|((session, sampler), prompt)| Job { session, prompt, sampler, limit, ends })
+            .collect();
+        let outcomes = run(&mut engine, &mut jobs, Control::default(), &mut |_, _| true).unwrap().0;
+        let held: Vec<(Vec<u32>, usize)> =
+            sessions.iter().map(|session| (session.tokens().to_vec(), engine.len(session.id()))).collect();
+        sessions.into_iter().for_each(|session| session.close(&mut engine));
+        (outcomes, held)
+    };
+    for temperature in [0.0, 0.8, 3.0] {
+        for limit in [1, 2, 7, 100] {
+            let plain = go(0, temperature, limit, &[]);
+            for guesses in [1, 3, 16] {
+                assert_eq!(go(guesses, temperature, limit, &[]), plain, "{guesses} guesses, limit {limit}");
+            }
+            let last = plain.0[0].tokens.last().copied().unwrap();
+            assert_eq!(go(5, temperature, limit, &[last]), go(0, temperature, limit, &[last]));
+        }
+    }
+}
+
+/// Counts passes. Those of several tokens take no time, so that guesses always pay.
+struct Counted(ReferenceEngine, usize);
+
+impl Engine for Counted {
+    fn config(&self) -> &ModelConfig {
+        self.0.config()
+    }
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+    fn pass_tokens(&self) -> Option<usize> {
+        Some(4)
+    }
+    fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
+        self.0.new_sequence()
+    }
+    fn free_sequence(&mut self, sequence: SequenceId) {
+        self.0.free_sequence(sequence);
+    }
+    fn len(&self, sequence: SequenceId) -> usize {
+        self.0.len(sequence)
+    }
+    fn truncate(&mut self, sequence: SequenceId, len: usize) {
+        self.0.truncate(sequence, len);
+    }
+    fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
+        self.1 += 1;
+        let tokens: usize = steps.iter().map(|step| step.tokens.len()).sum();
+        assert!(tokens <= 4 || self.1 == 1, "{tokens} tokens in a pass of 4");
+        if tokens == 1 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.0.answer(steps)
+    }
+}
+
+/// A text of one token over and over needs fewer passes, never more tokens than a pass takes.
+#[test]
+fn guesses_save_passes() {
+    let passes = |guesses: usize| {
+        let mut engine = Counted(engine(), 0);
+        let mut session = Session::new(&mut engine).unwrap();
+        session.guess(guesses);
+        // all tokens but one are banned: the text repeats
+        let banned = (0..50).filter(|&token| token != 7).collect();
+        let settings = SamplerSettings { temperature: 0.0, ..SamplerSettings::default() };
+        let mut sampler = Sampler::new(settings, banned).unwrap();
+        let mut jobs =
+            [Job { session: &mut session, prompt: &[1, 7, 7, 7, 7], sampler: &mut sampler, limit: 16, ends: &[] }];
+        let outcome = run(&mut engine, &mut jobs, Control::default(), &mut |_, _| true).unwrap().0.remove(0);
+        assert_eq!(outcome.tokens, [7; 16]);
+        engine.1
+    };
+    // the prompt, four single tokens, then three and four at a time; a pass that was held up may add some
+    assert_eq!(passes(0), 16);
+    assert!((8..16).contains(&passes(8)));
 }

@@ -118,6 +118,20 @@ impl Sampler {
         self.history.extend_from_slice(past);
     }
 
+    /// Whether it always takes the token with the largest logit, so that it needs no logits.
+    pub fn needs_only_best(&self) -> bool {
+        let s = &self.settings;
+        let unchanged = s.repeat_penalty == 1.0 || s.repeat_last_n == Some(0);
+        s.temperature == 0.0 && unchanged && self.banned.is_empty()
+    }
+
+    /// Takes the token with the largest logit, which the engine found, and remembers it.
+    pub fn accept(&mut self, best: Option<u32>) -> Result<u32, NoCandidate> {
+        let token = best.ok_or(NoCandidate)?;
+        self.history.push(token);
+        Ok(token)
+    }
+
     /// Chooses the next token and remembers it.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, NoCandidate> {
         let mut candidates = self.candidates(logits);

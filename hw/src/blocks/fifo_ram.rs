@@ -82,7 +82,7 @@ impl FifoRam {
         for s in 0..stages as usize {
             let data_q = m.reg(&format!("data{s}_q"), uint(width));
             m.next_when(&valid[s], &moves[s], &comes);
-            m.next_when(&data_q, &moves[s], &value);
+            m.next_when(&data_q, &(&moves[s] & &comes), &value);
             (value, comes) = (data_q, valid[s].clone());
         }
         m.drive(&idle, &!(some | cat(&valid).any()));

@@ -202,9 +202,11 @@ impl Gather {
         let one = lit(1, booked);
         m.next_when(&booked_q, &(&book ^ &free), &book.mux(&booked_q.add_wrap(&one), &booked_q.sub_wrap(&one)));
         let code = m.wire("code", &shift_q.low(8).as_signed());
-        let float = m.instance("float", &float_of, &[("a_i", &code)]);
-        let times = m.instance("times", &times_of, &[("a_i", &float.get("y_o")), ("b_i", &scale_q)]);
-        let there = valid_n(&mut m, "there", &step, Self::LATENCY);
+        let float = m.instance("float", &float_of, &[("valid_i", &step), ("a_i", &code)]);
+        let floated = valid_n(&mut m, "floated", &step, FromInt::LATENCY);
+        let inputs = [("valid_i", &floated), ("a_i", &float.get("y_o")), ("b_i", &scale_q)];
+        let times = m.instance("times", &times_of, &inputs);
+        let there = valid_n(&mut m, "there", &floated, Self::LATENCY - FromInt::LATENCY);
         let real = delay_n(&mut m, "real", &!&none, Self::LATENCY);
         let column = m.wire("column", &(times.get("y_o") & repeat(32, &real)));
 

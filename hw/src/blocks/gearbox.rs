@@ -69,13 +69,14 @@ impl Gearbox {
 
         m.comment("Each slot keeps its group, moves down by one output, or takes one of the new beat.");
         let at: Vec<Expr> = (0..out).map(|k| m.wire(&format!("at{k}"), &(&take & left.eq(&num(k))))).collect();
+        let moves = m.wire("moves", &(&give | &take));
         for j in 0..slots {
             let stay = &slot_q[j as usize];
             let moved = slot_q.get((j + out) as usize).map_or(stay.clone(), |from| give.mux(from, stay));
             let value = (j.saturating_sub(n - 1)..=j.min(out - 1))
                 .rev()
                 .fold(moved, |other, k| at[k as usize].mux(&input.field("data").lane(j - k, width), &other));
-            m.next(stay, &value);
+            m.next_when(stay, &moves, &value);
         }
         let fill = repeat(group, &lit(self.fill, element));
         let beat: Vec<Expr> = (0..out)

@@ -5,7 +5,7 @@ use super::feeder::Feeder;
 use super::fifo::Fifo;
 use super::psum::MULT_BITS;
 use super::tlmm::{Tlmm, linear_field};
-use crate::ir::{Design, Interface, IrError, Module, cat, uint};
+use crate::ir::{Design, Interface, IrError, Module, cat, lit, uint};
 use crate::width::count_width;
 use std::rc::Rc;
 
@@ -57,9 +57,9 @@ impl Matrix {
         let feeder_of = Feeder { buffer }.build(design)?;
         let engine_of = e.build(design)?;
         let tile = ["words", "segs", "planes", "grouped"].map(linear_field);
-        let tile_width = tile.iter().map(|(_, ty)| ty.width).sum();
-        let queue_of = Fifo { width: tile_width, depth: TILES }.build(design)?;
         let ng = buffer.token_groups;
+        let tile_width: u32 = tile.iter().map(|(_, ty)| ty.width).sum();
+        let queue_of = Fifo { width: tile_width + count_width(ng.into()), depth: TILES }.build(design)?;
         let mut m =
             Module::new(format!("tern_matrix_{}_v{}_l{}_s{}", e.tag(), self.slots, self.columns, self.segments));
         m.header(&format!(
@@ -135,7 +135,7 @@ impl Matrix {
         );
         m.drive(&rd_en, &feed.get("rd_en_o"));
         m.drive(&rd_addr, &feed.get("rd_addr_o"));
-        let parts = ["grouped", "planes", "segs", "words"].map(|n| cmd.field(n));
+        let parts = ["groups", "grouped", "planes", "segs", "words"].map(|n| cmd.field(n));
         let tile_ready = m.net("tile_ready", uint(1));
         let queue = m.instance(
             "tiles",
@@ -150,6 +150,9 @@ impl Matrix {
             let low: u32 = tile[..at].iter().map(|(_, ty)| ty.width).sum();
             next.slice(low, tile[at].1.width)
         };
+        let groups = next.slice(tile_width, count_width(ng.into()));
+        let of_token = |p: u32| groups.gt(&lit((p / self.slots).into(), groups.width()));
+        let active = m.wire("active_tokens", &cat((0..e.tokens).rev().map(of_token)));
         let engine = m.instance(
             "engine",
             &engine_of,
@@ -159,6 +162,7 @@ impl Matrix {
                 ("cmd_segs_i", &part(1)),
                 ("cmd_planes_i", &part(2)),
                 ("cmd_grouped_i", &part(3)),
+                ("cmd_active_i", &active),
                 ("act_valid_i", &feed.get("act_valid_o")),
                 ("act_data_i", &feed.get("act_data_o")),
                 ("act_sherry_i", &feed.get("act_sherry_o")),

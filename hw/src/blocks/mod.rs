@@ -11,9 +11,10 @@
 //! | [`fifo_ram::FifoRam`] | a deep queue in Block RAM or UltraRAM |
 //! | [`axi_read::AxiRead`] | reads memory for several clients through an AXI4 port |
 //! | [`axi_write::AxiWrite`] | writes memory for several clients through an AXI4 port |
+//! | [`balance::Balance`] | shares packets out among unequal memory ports |
 //! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
 //! | [`stream_read::StreamRead`] | a linear stream as words |
-//! | [`weights::Weights`] | weights of all ports, and their buffer |
+//! | [`weights::Weights`], [`ring::Ring`] | weights of all ports, and their buffer |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
@@ -31,7 +32,7 @@
 //! | [`kv_write::KvWrite`] | keys and values to the cache |
 //! | [`gather::Gather`] | embedding rows and rotary factors |
 //! | [`epilogue::Epilogue`] | sums -> floats: scales, planes, bias, RoPE, gates, residual |
-//! | [`head::HeadOut`] | best row of every slot, logits to memory |
+//! | [`head::HeadOut`] | best row of every slot, logits to memory, list of the best groups |
 
 pub mod act_buffer;
 pub(crate) mod act_window;
@@ -41,6 +42,7 @@ pub mod axi_ports;
 pub mod axi_read;
 pub mod axi_write;
 pub mod axi_write_client;
+pub mod balance;
 pub mod crc32c;
 pub mod epilogue;
 pub mod feeder;
@@ -52,6 +54,7 @@ pub mod gather;
 pub mod gearbox;
 pub mod head;
 pub mod kv_write;
+mod listed;
 pub mod matrix;
 pub mod packets;
 pub mod pipe;
@@ -60,6 +63,7 @@ pub mod quantize;
 pub mod regs;
 pub(crate) mod require;
 pub mod reset_ctl;
+pub mod ring;
 pub mod sequencer;
 pub mod skid;
 pub mod stream_read;

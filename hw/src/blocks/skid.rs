@@ -37,8 +37,12 @@ impl Skid {
         m.drive(&input.ready, &!&spare_valid_q);
         m.next_when(&valid_q, &advance, &(&spare_valid_q | &input.valid));
         m.next(&spare_valid_q, &(!&advance & (&spare_valid_q | &input.valid)));
-        m.next_when(&data_q, &advance, &spare_valid_q.mux(&spare_q, &input.field("data")));
-        m.next_when(&spare_q, &!&spare_valid_q, &input.field("data"));
+        m.next_when(
+            &data_q,
+            &(&advance & (&spare_valid_q | &input.valid)),
+            &spare_valid_q.mux(&spare_q, &input.field("data")),
+        );
+        m.next_when(&spare_q, &(!&spare_valid_q & &input.valid), &input.field("data"));
         m.drive(&output.valid, &valid_q);
         m.drive(&output.field("data"), &data_q);
         design.add(m)

@@ -29,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) busy: Expr,
     /// The queue takes another run.
     pub(crate) ready: Expr,
+    /// The word that leaves is the run's last.
+    pub(crate) last: Expr,
     /// What was given with the run.
     pub(crate) tag: Expr,
 }
@@ -55,7 +57,8 @@ pub(crate) fn count_runs(
     let count = queue.get("out_data_o").low(32);
     let fewer = left_q.sub_wrap(&lit(1, 32)).as_unsigned();
     m.next_when(&left_q, &(&load | word), &load.mux(&count, &fewer));
-    m.next_when(&more_q, &(&load | word), &load.mux(&count.any(), &left_q.ne(&lit(1, 32))));
+    let last = m.wire("last_word", &left_q.eq(&lit(1, 32)));
+    m.next_when(&more_q, &(&load | word), &load.mux(&count.any(), &!&last));
     m.next_when(&tag_q, &load, &queue.get("out_data_o").slice(32, tag.width()));
     Ok(Run {
         open: m.wire("open", &(&run_q & &more_q)),
@@ -63,6 +66,7 @@ pub(crate) fn count_runs(
         done,
         busy: &run_q | queue.get("out_valid_o"),
         ready: queue.get("in_ready_o"),
+        last,
         tag: tag_q,
     })
 }

@@ -115,6 +115,7 @@ impl Tlmm {
              \x20        sum [{q} rows, {p} tokens] i{acc}; lowest index in the low bits\n\
              Order    a tile is cmd_planes_i times cmd_segs_i segments of cmd_words_i words; all words of a\n\
              \x20        segment come before the next segment. Unused inputs are zero activations\n\
+             Tokens   sums of tokens whose bit of cmd_active_i is not set are any numbers; token 0 always has it\n\
              Mult     3^(planes - 1 - plane), or of the mul stream if cmd_grouped_i\n\
              Width    |sum| <= 128 * 255 * {cols} inputs, so i{acc}; tree i{tree}\n\
              Latency  {lat} cycles from a beat of the last segment to its sums, one beat a cycle\n\
@@ -156,7 +157,8 @@ impl Tlmm {
         let mul_of = Fifo { width: mul_width, depth: MUL_QUEUE }.build(design)?;
         let mut m = Module::new(format!("tern_tlmm_{}", self.tag()));
         self.describe(&mut m);
-        let cmd = m.sink("cmd", &["words", "segs", "planes", "grouped"].map(linear_field));
+        let [words, segs, planes, grouped] = ["words", "segs", "planes", "grouped"].map(linear_field);
+        let cmd = m.sink("cmd", &[words, segs, planes, grouped, ("active", uint(self.tokens))]);
         let act = m.sink("act", &[("data", uint(self.table_build().beat_width())), ("sherry", uint(1))]);
         let wgt = m.sink("wgt", &[("data", uint(5 * self.tables * self.rows))]);
         let mul = m.sink("mul", &[("data", uint(mul_width))]);
@@ -214,6 +216,7 @@ impl Tlmm {
 
         m.comment("Rows: all see the same tables.");
         let bank_sherry = m.wire("bank_sherry", &bank_of(&sherry_q, &use_q));
+        let moving = m.wire("moving", &(&control.tokens & crate::ir::repeat(self.tokens, &control.admit)));
         let rows: Vec<Outputs> = (0..self.rows)
             .map(|q| {
                 let inputs = [
@@ -224,6 +227,7 @@ impl Tlmm {
                     ("wr_data_i", &build.get("wr_data_o")),
                     ("bank_i", &use_q),
                     ("sherry_i", &bank_sherry),
+                    ("valid_i", &moving),
                     ("code_i", &wgt.field("data").lane(q, 5 * self.tables)),
                 ];
                 m.instance(&format!("row{q}"), &row_of, &inputs)

@@ -24,6 +24,8 @@ pub(crate) struct Control {
     pub(crate) first: Expr,
     pub(crate) last: Expr,
     pub(crate) grouped: Expr,
+    /// Tokens whose sums are wanted.
+    pub(crate) tokens: Expr,
     pub(crate) mult: Expr,
     pub(crate) end_of_segment: Expr,
     pub(crate) end_of_tile: Expr,
@@ -49,6 +51,7 @@ impl Control {
         let segs_left_q = m.reg("segs_left_q", uint(segs));
         let planes_left_q = m.reg("planes_left_q", uint(planes));
         let grouped_q = m.reg("grouped_q", uint(1));
+        let tokens_q = m.reg("tokens_q", cmd.field("active").ty());
         let start = m.wire("start", &cmd.fire());
         m.drive(&cmd.ready, &!&active_q);
         let words_field = cmd.field("words");
@@ -59,6 +62,7 @@ impl Control {
         m.next_when(&word_last_q, &start, &minus_one(&words_field, index));
         m.next_when(&seg_last_q, &start, &seg_last);
         m.next_when(&grouped_q, &start, &cmd.field("grouped"));
+        m.next_when(&tokens_q, &start, &cmd.field("active"));
         let no_segs = m.wire("no_segs_left", &segs_left_q.eq(&lit(0, segs)));
         let last = m.wire("last_seg", &(&no_segs & planes_left_q.eq(&lit(0, planes))));
         let last_word = m.wire("last_word", &word_q.eq(&word_last_q));
@@ -106,6 +110,7 @@ impl Control {
             first: first_q,
             last,
             grouped: grouped_q,
+            tokens: tokens_q,
             mult,
             end_of_segment,
             end_of_tile,

@@ -1,6 +1,6 @@
 //! One row of weights against all tables.
 
-use super::table_build::{ENTRY_BITS, fold_code, sum_width};
+use super::table_build::{ENTRY_BITS, fold_code, held, sum_width};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use crate::width::{index_width, signed_width};
 use std::rc::Rc;
@@ -95,7 +95,8 @@ impl TlmmRow {
             "One weight row: sum[p] = sum_t table[t][code[t]][p] for all tokens p.\n\n\
              Shapes   code [{tables}] u5 | sum [{tokens}] i{w}, pend u1; sum[p] + pend is the result\n\
              Width    |sum| <= 384 * {tables} = {}, so i{w}\n\
-             Latency  {} cycles: fold, look up, {} tree levels; one row a cycle, no stall\n\
+             Latency  {} cycles: fold, look up, {} tree levels; one row a cycle, no stall; a token's stage\n\
+             \x20        moves only with its bit of valid_i, what all tokens share with that of token 0\n\
              Negation a stored half table gives -x as ~x + 1. Each adder of the tree takes one of these ones\n\
              \x20        as its carry in: {tables} terms, {} adders, so one is left for the accumulator (pend)\n\
              Oracle   sim::blocks::tlmm",
@@ -112,18 +113,27 @@ impl TlmmRow {
         let wr_data = m.input("wr_data_i", uint(groups * word));
         let bank = m.input("bank_i", uint(1));
         let sherry = m.input("sherry_i", uint(1));
+        let valid = m.input("valid_i", uint(tokens));
         let code = m.input("code_i", uint(5 * tables));
         let sum = m.output("sum_o", uint(tokens * self.width()));
         let pend = m.output("pend_o", uint(1));
 
         let wr_index = m.wire("wr_index", &cat([&wr_bank, &wr_entry]));
-        let bank_q = m.delay("bank_q", &bank);
+        let mut moves = vec![valid];
+        for stage in 1..self.latency() as usize {
+            let now = m.delay(&format!("moves{stage}_q"), &moves[stage - 1]);
+            moves.push(now);
+        }
+        if self.levels() == 0 && tokens > 1 {
+            m.unused("moves", &[moves[1].slice(1, tokens - 1)]);
+        }
+        let bank_q = held(&mut m, "bank_q", &moves[0].bit(0), &bank);
         let mut level: Vec<Partial> = Vec::new();
         for t in 0..tables {
             m.comment(&format!("Table {t}: fold, look up; a negated entry is inverted here, its one is pending."));
             let fold =
                 m.instance(&format!("fold{t}"), &fold_of, &[("sherry_i", &sherry), ("code_i", &code.lane(t, 5))]);
-            let folded_q = m.delay(&format!("folded{t}_q"), &fold.get("folded_o"));
+            let folded_q = held(&mut m, &format!("folded{t}_q"), &moves[0].bit(0), &fold.get("folded_o"));
             let selected = wr_pass.eq(&lit(u128::from(t / groups), pass_bits));
             let table = m.instance(
                 &format!("table{t}"),
@@ -135,14 +145,14 @@ impl TlmmRow {
                     ("rd_index_i", &cat([&bank_q, &folded_q.low(ENTRY_BITS)])),
                 ],
             );
-            let entry_q = m.delay(&format!("entry{t}_q"), &table.get("rd_data_o"));
-            let negate_q = m.delay(&format!("negate{t}_q"), &folded_q.bit(ENTRY_BITS));
+            let entry_q = held(&mut m, &format!("entry{t}_q"), &moves[1].bit(0), &table.get("rd_data_o"));
+            let negate_q = held(&mut m, &format!("negate{t}_q"), &moves[1].bit(0), &folded_q.bit(ENTRY_BITS));
             let invert = crate::ir::repeat(entry_width, &negate_q);
             let term = |p| (entry_q.lane(p, entry_width) ^ &invert).as_signed();
             level.push(Partial { sums: (0..tokens).map(term).collect(), pending: negate_q });
         }
         for l in 0..self.levels() {
-            level = self.add_level(&mut m, l, level);
+            level = self.add_level(&mut m, l, level, &moves[2 + l as usize]);
         }
         let root = level.pop().unwrap_or(Partial { sums: vec![], pending: lit(0, 1) });
         m.drive(&sum, &cat(root.sums.iter().rev().map(|s| s.extend(self.width()))));
@@ -151,7 +161,7 @@ impl TlmmRow {
     }
 
     /// Adds neighbours. `n` terms have `n - 1` adders, so of their `n` pending ones one is left.
-    fn add_level(&self, m: &mut Module, level: u32, below: Vec<Partial>) -> Vec<Partial> {
+    fn add_level(&self, m: &mut Module, level: u32, below: Vec<Partial>, moves: &Expr) -> Vec<Partial> {
         let covered = 2u64 << level; // terms under a node of this level
         let width = signed_width(384 * covered.min(u64::from(self.tables)));
         m.comment(&format!("Tree level {level}: {} terms to {}, i{width}.", below.len(), below.len().div_ceil(2)));
@@ -166,8 +176,8 @@ impl TlmmRow {
                 }
                 None => a.sums[p].extend(width),
             };
-            let sums = (0..self.tokens as usize).map(|p| m.delay(&name(p), &next(p))).collect();
-            let pending = m.delay(&format!("l{level}n{i}pend_q"), b.map_or(&a.pending, |b| &b.pending));
+            let sums = (0..self.tokens as usize).map(|p| held(m, &name(p), &moves.bit(p as u32), &next(p))).collect();
+            let pending = held(m, &format!("l{level}n{i}pend_q"), &moves.bit(0), b.map_or(&a.pending, |b| &b.pending));
             above.push(Partial { sums, pending });
         }
         above

@@ -1,9 +1,10 @@
 //! The weight stream: all ports' packets to words of codes, and the buffer of words.
 
 use super::axi_read::{fault, report_as, require_port};
-use super::fifo_ram::FifoRam;
+use super::listed;
 use super::packets::PacketRead;
 use super::require::require;
+use super::ring::Ring;
 use super::stream_read::{count_runs, saw_last};
 use super::weight_port::WeightPort;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
@@ -26,13 +27,13 @@ impl Weights {
         format!("tern_weights_b{}_n{}_c{}_d{}", self.bits, self.ports, self.codes, self.buffer_words)
     }
 
-    fn buffer(&self) -> FifoRam {
-        FifoRam { width: 5 * self.codes, depth: self.buffer_words, ultra: true }
+    fn buffer(&self) -> Ring {
+        Ring { width: 5 * self.codes, depth: self.buffer_words }
     }
 
     /// Cycles from the beat that completes a word to that word, through an empty buffer.
     pub fn latency(&self) -> u32 {
-        WeightPort::LATENCY + self.buffer().latency()
+        WeightPort::LATENCY + Ring::LATENCY
     }
 
     /// Adds the module.
@@ -42,7 +43,6 @@ impl Weights {
         require_port(&name, bits, ports as usize)?;
         let shares = codes > 0 && codes.is_multiple_of(ports);
         require(&name, shares, "codes of a word", "a multiple of the number of ports", codes.into())?;
-        require(&name, self.buffer_words > 0, "words of the buffer", "at least 1", self.buffer_words)?;
         let own = codes / ports;
         let packets_of = PacketRead { bits }.build(design)?;
         let port_of = WeightPort { bytes: bits / 8, codes: own }.build(design)?;
@@ -53,6 +53,8 @@ impl Weights {
              Shapes   cmd sherry, addr u32 (line of port 0), stride u32 (lines from port to port), packets u32 (of each),\n\
              \x20        words u32 | rd<i>_cmd, rd<i>_data: clients of tern_axi_read | out [{codes}] u5\n\
              \x20        buffer [{}] u{} in UltraRAM, three registers behind it\n\
+             Listed   a run of the groups that come through list: of each, a packet of every port, `each` words; the\n\
+             \x20        ring turns them round (tern_ring). It waits until all earlier words have left\n\
              Rate     one beat a cycle and port or one word a cycle, whichever is less data\n\
              Latency  {} cycles from the beat that completes a word to the word, if the buffer is empty\n\
              Runs     the rest of a run's last packet is dropped, a beat a cycle; a few cycles later the next run's\n\
@@ -64,7 +66,8 @@ impl Weights {
             5 * codes,
             self.latency()
         ));
-        let fields = [("sherry", 1), ("addr", 32), ("stride", 32), ("packets", 32), ("words", 32)];
+        let fields =
+            [("sherry", 1), ("listed", 1), ("addr", 32), ("stride", 32), ("packets", 32), ("words", 32), ("each", 16)];
         let cmd = m.sink("cmd", &fields.map(|(n, w)| (n, uint(w))));
         let out = m.source("out", &[("data", uint(5 * codes))]);
         let idle = m.output("idle_o", uint(1));
@@ -75,18 +78,18 @@ impl Weights {
         let stride_q = m.reg("stride_q", uint(32));
         let packets_q = m.reg("packets_q", uint(32));
         let runs_ready = m.net("runs_ready", uint(1));
-        m.drive(&cmd.ready, &(&runs_ready & !feed_q.any()));
-        let start = m.wire("start", &(cmd.fire() & cmd.field("packets").any()));
+        let rests = m.net("rests", uint(1));
+        let next_run = listed::build(&mut m, &cmd, &(&runs_ready & !feed_q.any()), &rests);
+        let start = &next_run.start;
         let given = m.net("given", uint(1));
         let next = if ports == 1 { lit(0, 1) } else { cat([feed_q.low(ports - 1), lit(0, 1)]) };
-        m.next_when(&feed_q, &(&start | &given), &start.mux(&lit(1, ports), &next));
-        let line = start.mux(&cmd.field("addr"), &feed_line_q.add_wrap(&stride_q));
-        m.next_when(&feed_line_q, &(&start | &given), &line);
-        m.next_when(&stride_q, &start, &cmd.field("stride"));
-        m.next_when(&packets_q, &start, &cmd.field("packets"));
+        m.next_when(&feed_q, &(start | &given), &start.mux(&lit(1, ports), &next));
+        let line = start.mux(&next_run.line, &feed_line_q.add_wrap(&stride_q));
+        m.next_when(&feed_line_q, &(start | &given), &line);
+        m.next_when(&stride_q, &cmd.fire(), &cmd.field("stride"));
+        m.next_when(&packets_q, start, &next_run.packets);
         let push = m.net("push", uint(1));
-        let words = cmd.field("words");
-        let run = count_runs(&mut m, design, (&start, &cmd.field("sherry"), &words), &push)?;
+        let run = count_runs(&mut m, design, (start, &next_run.tag, &next_run.words), &push)?;
         m.drive(&runs_ready, &run.ready);
 
         m.comment("Each port: packets, codes.");
@@ -127,7 +130,7 @@ impl Weights {
                 &port_of,
                 &[
                     ("clear_i", &run.flush),
-                    ("sherry_i", &run.tag),
+                    ("sherry_i", &run.tag.bit(0)),
                     ("in_valid_i", &(&valid & &enter)),
                     ("in_data_i", &packets.get("out_data_o")),
                     ("out_ready_i", &push),
@@ -147,13 +150,22 @@ impl Weights {
         let buffer_ready = m.net("buffer_ready", uint(1));
         m.drive(&push, &(&run.open & &buffer_ready & cat(&valids).all()));
         let word = cat(lanes.iter().rev());
-        let inputs = [("in_valid_i", &push), ("in_data_i", &word), ("out_ready_i", &out.ready)];
+        let inputs = [
+            ("in_valid_i", &push),
+            ("in_data_i", &word),
+            ("rewind_i", &next_run.rewind),
+            ("turn_i", &run.tag.bit(1)),
+            ("end_i", &run.last),
+            ("final_i", &run.tag.bit(2)),
+            ("keep_i", &next_run.keep),
+            ("out_ready_i", &out.ready),
+        ];
         let buffer = m.instance("buffer", &buffer_of, &inputs);
         m.drive(&buffer_ready, &buffer.get("in_ready_o"));
         m.drive(&out.valid, &buffer.get("out_valid_o"));
         m.drive(&out.field("data"), &buffer.get("out_data_o"));
-        let rests = cat(&idles).all() & buffer.get("idle_o") & !(feed_q.any() | &run.busy);
-        m.drive(&idle, &rests);
+        m.drive(&rests, &(cat(&idles).all() & buffer.get("idle_o") & !(feed_q.any() | &run.busy)));
+        m.drive(&idle, &(&rests & !&next_run.busy));
         let none: (Expr, Expr, Expr) = (lit(0, 1), lit(0, 8), lit(0, 32));
         let (any, code, info) = faults.iter().rev().fold(none, |(any, code, info), (happens, own, own_info)| {
             (happens | &any, happens.mux(&lit(*own, 8), &code), happens.mux(own_info, &info))

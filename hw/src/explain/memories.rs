@@ -5,7 +5,7 @@ use crate::preset::{Machine, half_brams, urams};
 
 /// What people call a memory: begin of the module's name, memory, name.
 const NAMES: [(&str, &str, &str); 15] = [
-    ("tern_fifo_uram", "mem", "weight ring"),
+    ("tern_ring", "mem", "weight ring"),
     ("tern_vmem", "mem", "vector memory"),
     ("tern_act_buffer", "mem", "activation buffer"),
     ("tern_psum", "mem", "partial sums"),

@@ -1,7 +1,9 @@
 //! A module as Verilog text.
 
 use super::module::{Dir, Item, Module, RegRule};
-use super::print::{Printer, range, sign};
+use super::print::{Hoisted, Printer, range, sign};
+use super::sink::Group;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const INDENT: &str = "    ";
@@ -19,16 +21,20 @@ impl Module {
         out.push_str(");\n");
         let mut printer = Printer::default();
         let mut body = String::new();
+        let sunk = self.sunk_wires();
         for item in &self.items {
+            if matches!(item, Item::Wire { name, .. } if sunk.contains_key(name)) {
+                continue;
+            }
             let text = self.item(item, &mut printer);
             for wire in printer.hoisted.drain(..) {
-                let _ = writeln!(body, "{INDENT}{wire}");
+                let _ = writeln!(body, "{INDENT}{}", wire.wire());
             }
             body.push_str(&text);
         }
-        let clocked = self.clocked(&mut printer);
+        let clocked = self.clocked(&sunk, &mut printer);
         for wire in printer.hoisted.drain(..) {
-            let _ = writeln!(body, "{INDENT}{wire}");
+            let _ = writeln!(body, "{INDENT}{}", wire.wire());
         }
         if !body.is_empty() {
             out.push('\n');
@@ -99,7 +105,7 @@ impl Module {
     }
 
     /// The clocked processes: registers with reset, registers without, memories.
-    fn clocked(&self, printer: &mut Printer) -> String {
+    fn clocked(&self, sunk: &BTreeMap<String, Group>, printer: &mut Printer) -> String {
         let (with_reset, without): (Vec<_>, Vec<_>) = self.regs.iter().partition(|(_, rule)| rule.reset.is_some());
         let mut out = String::new();
         if !with_reset.is_empty() {
@@ -111,12 +117,12 @@ impl Module {
                 }
             }
             let _ = writeln!(out, "{INDENT}{INDENT}end else begin");
-            updates(&with_reset, 3, printer, &mut out);
+            self.updates(&with_reset, sunk, 3, printer, &mut out);
             let _ = writeln!(out, "{INDENT}{INDENT}end\n{INDENT}end");
         }
         if !without.is_empty() {
             let _ = writeln!(out, "\n{INDENT}always @(posedge clk_i) begin");
-            updates(&without, 2, printer, &mut out);
+            self.updates(&without, sunk, 2, printer, &mut out);
             let _ = writeln!(out, "{INDENT}end");
         }
         for write in &self.writes {
@@ -130,29 +136,72 @@ impl Module {
         }
         out
     }
+
+    /// Assignments: those without an enable, then one `if` for each enable, with the wires that it alone uses.
+    fn updates(
+        &self,
+        regs: &[&(String, RegRule)],
+        sunk: &BTreeMap<String, Group>,
+        depth: usize,
+        printer: &mut Printer,
+        out: &mut String,
+    ) {
+        let pad = INDENT.repeat(depth);
+        let mut groups: Vec<(Option<Group>, Vec<&(String, RegRule)>)> = Vec::new();
+        for reg in regs {
+            let (_, rule) = reg;
+            let group = rule.enable.as_ref().map(|enable| Module::group_of(rule.reset.is_some(), enable));
+            match groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, members)) => members.push(reg),
+                None => groups.push((group, vec![reg])),
+            }
+        }
+        groups.sort_by_key(|(group, _)| group.is_some()); // stable: otherwise in the order of the registers
+        for (group, members) in groups {
+            let assign = |printer: &mut Printer, pad: &str| {
+                let mut text = String::new();
+                for (name, rule) in &members {
+                    printer.set_stem(name);
+                    if let Some(next) = &rule.next {
+                        let _ = writeln!(text, "{pad}{name} <= {};", printer.top(next));
+                    }
+                }
+                text
+            };
+            let Some(enable) = members.first().and_then(|(_, rule)| rule.enable.as_ref()) else {
+                out.push_str(&assign(printer, &pad));
+                continue;
+            };
+            printer.set_stem(&members[0].0);
+            let enable = printer.top(enable);
+            let inner = format!("{pad}{INDENT}");
+            let ((mut declared, mut computed, assigned), last) = printer.scoped(|printer| {
+                let (mut declared, mut computed) = (String::new(), String::new());
+                for item in &self.items {
+                    let Item::Wire { name, value } = item else { continue };
+                    if sunk.get(name) != group.as_ref() {
+                        continue;
+                    }
+                    printer.set_stem(name);
+                    let text = printer.top(value);
+                    local(printer.hoisted.drain(..), &inner, &mut declared, &mut computed);
+                    let _ = writeln!(declared, "{inner}reg {}{}{name};", sign(value.signed()), range(value.width()));
+                    let _ = writeln!(computed, "{inner}{name} = {text};");
+                }
+                let assigned = assign(printer, &inner);
+                (declared, computed, assigned)
+            });
+            local(last, &inner, &mut declared, &mut computed);
+            let label = if declared.is_empty() { String::new() } else { format!(" : on_{}", members[0].0) };
+            let _ = writeln!(out, "{pad}if ({enable}) begin{label}\n{declared}{computed}{assigned}{pad}end");
+        }
+    }
 }
 
-/// Assignments, neighbours with the same enable under one `if`.
-fn updates(regs: &[&(String, RegRule)], depth: usize, printer: &mut Printer, out: &mut String) {
-    let pad = INDENT.repeat(depth);
-    let mut open: Option<String> = None;
-    for (name, rule) in regs {
-        printer.set_stem(name);
-        let Some(next) = &rule.next else { continue };
-        let enable = rule.enable.as_ref().map(|e| printer.top(e));
-        if open != enable {
-            if open.is_some() {
-                let _ = writeln!(out, "{pad}end");
-            }
-            if let Some(enable) = &enable {
-                let _ = writeln!(out, "{pad}if ({enable}) begin");
-            }
-            open = enable;
-        }
-        let inner = if open.is_some() { INDENT } else { "" };
-        let _ = writeln!(out, "{pad}{inner}{name} <= {};", printer.top(next));
-    }
-    if open.is_some() {
-        let _ = writeln!(out, "{pad}end");
+/// Wires made on the way, as variables of a block.
+fn local(wires: impl IntoIterator<Item = Hoisted>, pad: &str, declared: &mut String, computed: &mut String) {
+    for Hoisted { ty, name, text } in wires {
+        let _ = writeln!(declared, "{pad}reg {ty}{name};");
+        let _ = writeln!(computed, "{pad}{name} = {text};");
     }
 }

@@ -24,7 +24,9 @@ mod expr;
 mod inventory;
 mod module;
 mod ops;
+mod pipeline;
 mod print;
+mod sink;
 mod stream;
 
 pub use design::{Design, Interface};

@@ -152,7 +152,7 @@ impl Module {
         self.items.push(Item::Comment(text.to_string()));
     }
 
-    fn fail(&mut self, error: IrError) {
+    pub(crate) fn fail(&mut self, error: IrError) {
         self.errors.push(error);
     }
 

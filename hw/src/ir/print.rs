@@ -49,11 +49,25 @@ pub(crate) fn sign(signed: bool) -> &'static str {
     if signed { "signed " } else { "" }
 }
 
+/// A part of an expression that got a name: its type as printed, the name, the text of its value.
+pub(crate) struct Hoisted {
+    pub(crate) ty: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Hoisted {
+    /// As a wire of the module.
+    pub(crate) fn wire(&self) -> String {
+        format!("wire {}{} = {};", self.ty, self.name, self.text)
+    }
+}
+
 /// Prints expressions; parts that Verilog cannot select from in place become wires of their own.
 #[derive(Default)]
 pub(crate) struct Printer {
-    /// Declarations of the wires made on the way, to be written before the text that uses them.
-    pub(crate) hoisted: Vec<String>,
+    /// Wires made on the way, to be written before the text that uses them.
+    pub(crate) hoisted: Vec<Hoisted>,
     names: HashMap<*const super::expr::Node, String>,
     /// Keeps hoisted nodes alive, so that an address in `names` stays theirs.
     kept: Vec<Expr>,
@@ -68,6 +82,14 @@ impl Printer {
             self.stem = stem.to_string();
             self.count = 0;
         }
+    }
+
+    /// Prints a part of the text in a scope of its own: the wires made in it are known only there, and returned.
+    pub(crate) fn scoped<T>(&mut self, print: impl FnOnce(&mut Printer) -> T) -> (T, Vec<Hoisted>) {
+        let (names, outside) = (self.names.clone(), std::mem::take(&mut self.hoisted));
+        let printed = print(self);
+        self.names = names;
+        (printed, std::mem::replace(&mut self.hoisted, outside))
     }
 
     /// The whole right-hand side of an assignment of the same width.
@@ -95,7 +117,8 @@ impl Printer {
         let text = self.top(e);
         let name = format!("{}_t{}", self.stem, self.count);
         self.count += 1;
-        self.hoisted.push(format!("wire {}{}{name} = {text};", sign(e.signed()), range(e.width())));
+        let ty = format!("{}{}", sign(e.signed()), range(e.width()));
+        self.hoisted.push(Hoisted { ty, name: name.clone(), text });
         self.names.insert(Rc::as_ptr(&e.0), name.clone());
         self.kept.push(e.clone());
         name

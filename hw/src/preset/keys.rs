@@ -43,13 +43,14 @@ const fn key(section: &'static str, name: &'static str, legal: Legal, meaning: &
 }
 
 /// All keys, in the order of the canonical text.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 19] = [
     key("engine", "tables", Legal::Range(1, 128), "T: groups of inputs worked on at once"),
     key("engine", "rows", Legal::Range(1, 64), "Q: outputs worked on at once"),
     key("engine", "tokens", Legal::Range(1, 32), "P: token slots that share a weight"),
     key("engine", "max_cols", Legal::Range(3, 1 << 17), "most inputs of a layer"),
     key("engine", "tile_rows", Legal::Range(1, 1 << 17), "rows of partial sums on the chip"),
     key("engine", "sum_queue", Legal::Range(1, 1 << 14), "words of sums that wait while the next tile computes"),
+    key("engine", "shortlist", Legal::Range(1, 255), "most groups of Q rows that the output head lists"),
     key("vector", "tokens", Legal::Range(1, 32), "V: token slots that the vector units work on at once"),
     key("vector", "columns", Legal::Range(1, 1 << 17), "columns of the vector memory for each token slot"),
     key("attention", "queries", Legal::Range(1, 32), "R: queries resident in a unit"),
@@ -58,6 +59,12 @@ pub const KEYS: [Key; 17] = [
     key("attention", "max_head_dim", Legal::Range(2, 512), "widest head"),
     key("memory", "ports", Legal::Range(1, 32), "AXI masters"),
     key("memory", "port_bits", Legal::OneOf(&[32, 64, 128, 256, 512]), "data width of a port"),
+    key(
+        "memory",
+        "frames",
+        Legal::OneOf(&[0, 2, 4, 8, 16]),
+        "packets of a weight stream in flight, through whichever port is free; 0: each stream keeps its port",
+    ),
     key("memory", "buffer_kib", Legal::Range(1, 1 << 16), "weights that wait on the chip"),
     key("clock", "mhz", Legal::Range(10, 600), "clock of the core and its ports"),
     key("board", "name", Legal::Board, "the board, whose capacity is checked"),

@@ -18,6 +18,8 @@ pub struct Machine {
     pub name: String,
     /// The matrix engine.
     pub engine: Tlmm,
+    /// Groups of Q rows that the output head lists at most.
+    pub shortlist: u32,
     /// V: token slots that the vector units work on at once.
     pub vector_tokens: u32,
     /// Columns of the vector memory for each token slot.
@@ -34,6 +36,8 @@ pub struct Machine {
     pub ports: u32,
     /// Data width of a port in bits.
     pub port_bits: u32,
+    /// Packets of a weight stream in flight through any port; 0: stream i reads through port i.
+    pub frames: u32,
     /// Weights that wait on the chip, in KiB.
     pub buffer_kib: u64,
     /// Clock in MHz.
@@ -79,6 +83,7 @@ impl Machine {
         let machine = Machine {
             name: name.to_string(),
             engine,
+            shortlist: number("engine", "shortlist") as u32,
             vector_tokens: number("vector", "tokens") as u32,
             vector_columns: number("vector", "columns"),
             queries: number("attention", "queries") as u32,
@@ -87,6 +92,7 @@ impl Machine {
             max_head_dim: number("attention", "max_head_dim") as u32,
             ports: number("memory", "ports") as u32,
             port_bits: number("memory", "port_bits") as u32,
+            frames: number("memory", "frames") as u32,
             buffer_kib: number("memory", "buffer_kib"),
             mhz: number("clock", "mhz") as u32,
             board,
@@ -118,6 +124,8 @@ impl Machine {
             query_words: self.query_words() as usize,
             max_context: self.max_context as usize,
             max_head_dim: self.max_head_dim as usize,
+            buffer_words: self.buffer_words() as usize,
+            shortlist: self.shortlist as usize,
         }
     }
 
@@ -195,6 +203,12 @@ impl Machine {
             "memory.ports",
             self.ports.to_string(),
             format!("a divisor of tables * rows = {codes}: {}", divisors.join(", ")),
+        );
+        rule(
+            self.frames == 0 || self.ports > 1,
+            "memory.frames",
+            self.frames.to_string(),
+            "0: one port has nobody to share with".to_string(),
         );
         let rows = u64::from(e.rows);
         let near = [e.tile_rows / rows * rows, e.tile_rows.next_multiple_of(rows)].map(|n| n.max(rows).to_string());

@@ -2,6 +2,7 @@
 
 use super::Machine;
 use crate::blocks::attend::Attend;
+use crate::blocks::balance::Balance;
 use crate::blocks::epilogue::Epilogue;
 use crate::blocks::head::HeadOut;
 use crate::blocks::matrix::Matrix;
@@ -43,6 +44,11 @@ impl Machine {
         Weights { bits: self.port_bits, ports: self.ports, codes, buffer_words: self.buffer_words() }
     }
 
+    /// What shares packets of weights out among the ports, if they are to.
+    pub fn balance(&self) -> Option<Balance> {
+        (self.frames > 0).then_some(Balance { bits: self.port_bits, ports: self.ports, frames: self.frames })
+    }
+
     /// The matrix unit.
     pub fn matrix(&self) -> Matrix {
         Matrix::new(self.engine, self.vector_tokens, self.lanes())
@@ -76,7 +82,8 @@ impl Machine {
     /// The output head.
     pub fn head(&self) -> HeadOut {
         let (tokens, vtokens) = (self.engine.tokens, self.vector_tokens);
-        HeadOut { tokens, lanes: self.lanes(), vtokens, port: self.port_bits }
+        let (rows, list) = (self.engine.rows, self.shortlist);
+        HeadOut { rows, list, tokens, lanes: self.lanes(), vtokens, port: self.port_bits }
     }
 
     /// Attention.

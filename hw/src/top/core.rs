@@ -111,6 +111,9 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     m.drive(&irq, &regs.out("irq_o"));
     units.count(&mut m, &regs, &beats);
     expose(&mut m, &units.vmem, "tap_", "tap_");
+    if tapped {
+        units.tap(&mut m, &idle, &regs.out("busy_o"));
+    }
     design.add(m)
 }
 
@@ -147,6 +150,7 @@ struct Units {
     reads: Vec<Placed>,
     write: Placed,
     weights: Placed,
+    balance: Option<Placed>,
     /// Program, row, norm and mult streams.
     streams: [Placed; 4],
     sequencer: Placed,
@@ -180,6 +184,10 @@ impl Units {
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
         let weights = Placed::new(m, "weights", &*machine.weights().build(design)?, rst);
+        let balance = match machine.balance() {
+            Some(of) => Some(Placed::new(m, "balance", &*of.build(design)?, rst)),
+            None => None,
+        };
         let mut made = Vec::new();
         for (name, _, word) in streams(machine) {
             let of = StreamRead { bits, word }.build(design)?;
@@ -207,6 +215,7 @@ impl Units {
             reads,
             write,
             weights,
+            balance,
             streams,
             sequencer,
             gather,
@@ -236,7 +245,15 @@ impl Units {
     fn wire(&self, machine: &Machine, m: &mut Module) {
         let seq = &self.sequencer;
         for port in 0..machine.ports {
-            attach(machine, m, &self.reads, &format!("w{port}"), &self.weights, &format!("rd{port}_"));
+            let client = format!("w{port}");
+            match &self.balance {
+                None => attach(machine, m, &self.reads, &client, &self.weights, &format!("rd{port}_")),
+                Some(balance) => {
+                    connect(m, (&self.weights, &format!("rd{port}_cmd")), (balance, &format!("s{port}_cmd")));
+                    connect(m, (balance, &format!("s{port}_data")), (&self.weights, &format!("rd{port}_data")));
+                    attach(machine, m, &self.reads, &client, balance, &format!("p{port}_"));
+                }
+            }
         }
         connect(m, (seq, "w_cmd"), (&self.weights, "cmd"));
         for ((name, command, _), stream) in streams(machine).iter().zip(&self.streams) {
@@ -274,6 +291,8 @@ impl Units {
         connect(m, (&self.vmem, "epi_rsp"), (&self.epilogue, "vm_rsp"));
         connect(m, (&self.epilogue, "vm_wr"), (&self.vmem, "epi"));
         connect(m, (&self.epilogue, "log"), (&self.head, "log"));
+        connect(m, (&self.head, "list"), (&self.weights, "list"));
+        connect(m, (&self.head, "pick"), (&self.epilogue, "pick"));
 
         connect(m, (seq, "kv_cmd"), (&self.kv, "cmd"));
         connect(m, (seq, "attend_cmd"), (&self.attend, "cmd"));
@@ -311,6 +330,19 @@ impl Units {
         let reads: Vec<Expr> = self.reads.iter().map(|read| read.input("m_rvalid_i")).collect();
         let write = self.write.out("m_wvalid_o") & self.write.input("m_wready_i");
         (m.wire("read_beats", &cat(reads.iter().rev())), m.wire("write_beat", &write))
+    }
+
+    /// What simulations see beside the registers: the descriptor in issue and, from bit 0 up, idle units as in a
+    /// wait mask, then the engine's words, waits for weights, tables and sums, waits of the sequencer, and whether a
+    /// pass runs.
+    fn tap(&self, m: &mut Module, idle: &Expr, busy: &Expr) {
+        let events = ["sums", "tables", "starved", "beat"].map(|name| self.matrix.out(&format!("ev_{name}_o")));
+        let waiting = self.sequencer.out("ev_waiting_o");
+        let state = cat([busy, &waiting].into_iter().chain(&events).chain([idle]));
+        for (name, value) in [("tap_index_o", self.sequencer.out("index_o")), ("tap_state_o", state)] {
+            let port = m.output(name, value.ty());
+            m.drive(&port, &value);
+        }
     }
 
     /// Performance counters, and progress for the watchdog.

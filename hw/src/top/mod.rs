@@ -1,7 +1,7 @@
 //! The whole machine: units wired together, and the top module with the names that tools know.
 
 mod core;
-mod fabric;
+pub mod fabric;
 pub(crate) mod ports;
 
 use crate::ir::{Design, Dir, Interface, IrError, Module};

@@ -22,7 +22,7 @@ pub(crate) fn clients(machine: &Machine) -> Vec<Client> {
     let mut all = vec![
         client("prog", 0, 64),
         client("gather", 1, 64),
-        client("norm", 2, 64),
+        client("norm", 2, 1024),
         client("row", 3, 64),
         client("mult", 1, 64),
     ];

@@ -133,6 +133,13 @@ impl Memory {
         }
     }
 
+    /// Begins anew with these delays, as a new memory with the same bytes would; no burst may be open.
+    pub fn restart(&mut self, timing: Timing, seed: u64) {
+        self.reset();
+        let shared = &mut self.shared;
+        (shared.timing, shared.rng, shared.cycle, shared.budget) = (timing, Rng::new(seed), 0, 0);
+    }
+
     /// Forgets the ports: the memory may be attached to another model.
     pub fn detach(&mut self) {
         self.ports.clear();
@@ -160,6 +167,12 @@ impl Memory {
         }
         shared.cycle += 1;
         Ok(())
+    }
+
+    /// Ports at which a beat was read in the last cycle, a bit each.
+    pub fn beats_now(&self) -> u64 {
+        let port = |(at, port): (usize, &Port)| u64::from(port.read.as_ref().is_some_and(ReadPort::moved)) << at;
+        self.ports.iter().enumerate().map(port).sum()
     }
 
     /// The bytes.

@@ -46,6 +46,8 @@ pub(super) struct ReadPort {
     lost: u64,
     /// The next beat waits until then.
     pause: u64,
+    /// A beat passed in this cycle.
+    moved: bool,
 }
 
 impl ReadPort {
@@ -75,13 +77,20 @@ impl ReadPort {
             loss: 0,
             lost: 0,
             pause: 0,
+            moved: false,
         })
+    }
+
+    /// Whether a beat passed in the last cycle.
+    pub(super) fn moved(&self) -> bool {
+        self.moved
     }
 
     pub(super) fn reset(&mut self) {
         self.queue.clear();
         self.held = None;
         self.offered = false;
+        (self.loss, self.lost, self.pause) = (0, 0, 0);
     }
 
     pub(super) fn step(
@@ -100,7 +109,8 @@ impl ReadPort {
                 }
             }
         }
-        if self.offered && model.get(self.rready) == 1 {
+        self.moved = self.offered && model.get(self.rready) == 1;
+        if self.moved {
             self.offered = false;
             counters.read_beats += 1;
         }

@@ -10,7 +10,7 @@ use spec::model::config::Activation;
 use spec::model::ffn;
 use spec::numerics::f32ops::{add, flush, from_i64, mul, sub};
 use spec::numerics::sigmoid::SigmoidTable;
-use spec::program::epilogue::{LOGITS, RELU2, RESIDUAL, ROPE, SILU, STORE};
+use spec::program::epilogue::{LOGITS, PICK, RANK, RELU2, RESIDUAL, ROPE, SILU, STORE};
 use std::collections::VecDeque;
 
 /// A float around 1 of either sign; sometimes a zero, a tiny one or a large one.
@@ -137,8 +137,8 @@ impl<'a> World<'a> {
         let cut = if rng.one_in(2) { rng.below(u64::from(2 * q)) as u32 } else { 0 };
         let cols = if rope { columns } else { columns.saturating_sub(cut).max(1) };
         let acc =
-            if rng.one_in(3) && !gate && mode != LOGITS { dst } else { rng.below(SOURCE - u64::from(words) * runs) };
-        let (base, last_tile) = (rng.bits() as u32 >> 13, rng.one_in(2));
+            if rng.one_in(3) && !gate && mode < LOGITS { dst } else { rng.below(SOURCE - u64::from(words) * runs) };
+        let (base, last_tile, keep) = (rng.bits() as u32 >> 13, rng.one_in(2), rng.below(256) as u32);
         let [scale_a, scale_b] = [(); 2].map(|()| scale(rng));
         for (name, on) in
             [("accumulate", accumulate), ("bias", bias), ("row_scale", row_scale), ("cut_off", cols < columns)]
@@ -146,7 +146,7 @@ impl<'a> World<'a> {
             cover.count(name, on);
         }
         cover.count("two_sums", accumulate && bias);
-        cover.count(["store", "residual", "silu", "relu2", "rope", "logits"][mode as usize], true);
+        cover.count(["store", "residual", "silu", "relu2", "rope", "logits", "rank", "pick"][mode as usize], true);
         let flag = |on: bool| vec![u32::from(on)];
         rig.send(
             "cmd",
@@ -164,6 +164,7 @@ impl<'a> World<'a> {
                 vec![cols],
                 vec![base],
                 flag(last_tile),
+                vec![keep],
                 vec![groups],
             ],
         );
@@ -171,6 +172,8 @@ impl<'a> World<'a> {
         let every = if accumulate && (bias || mode == RESIDUAL) || rope { 2 } else { 1 };
         let rows = u64::from(words) * (u64::from(row_scale) + u64::from(bias));
         self.most_cycles = (every * beats).max(rows) + u64::from(b.latency()) + 30;
+        let mut units = Vec::new();
+        let row_stream = if mode == PICK { "pick" } else { "row" };
         let mut y = vec![vec![vec![0f32; q as usize]; b.tokens as usize]; words as usize];
         for w in 0..words {
             let sums: Vec<i64> = (0..q * b.tokens).map(|_| sum(rng, b.acc)).collect();
@@ -181,11 +184,12 @@ impl<'a> World<'a> {
             let mut row = |on: bool, values: &mut Vec<f32>, rng: &mut Rng, of: fn(&mut Rng) -> f32| {
                 if on {
                     values.iter_mut().for_each(|x| *x = of(rng));
-                    rig.send("row", vec![bits(values)]);
+                    rig.send(row_stream, vec![bits(values)]);
                 }
             };
             row(row_scale, &mut of_rows, rng, scale);
             row(bias, &mut biases, rng, float);
+            units.push(of_rows.clone());
             for p in 0..groups * v {
                 for r in 0..q {
                     let value = sums[(r * b.tokens + p) as usize];
@@ -231,11 +235,15 @@ impl<'a> World<'a> {
                         mask
                     });
                     let word = dst + u64::from(first_column / l);
-                    if mode == LOGITS {
+                    if mode >= LOGITS {
                         let last = w + 1 == words && g + 1 == groups && u64::from(s) + 1 == runs;
                         let row = (base + first_column) & 0xf_ffff;
                         let mask = mask[..l.div_ceil(32) as usize].to_vec();
-                        self.logs.push_back(vec![one, vec![g], vec![row], mask, flag(last), flag(last_tile)]);
+                        let scales = bits(&units[w as usize][(s * l) as usize..][..l as usize]);
+                        let (rank, pick) = (flag(mode == RANK), flag(mode == PICK));
+                        let (last, last_tile) = (flag(last), flag(last_tile));
+                        let beat = vec![one, vec![g], vec![row], mask, scales, last, last_tile, rank, pick, vec![keep]];
+                        self.logs.push_back(beat);
                         continue;
                     }
                     let mut write = |word: u64, data: Vec<u32>| {
@@ -303,7 +311,8 @@ impl<'a> World<'a> {
             self.step(rig, rng, slow)?;
             let idle = rig.get("idle_o")?[0] == 1 && rig.waiting("cmd") == 0;
             if idle {
-                let left = (self.writes.len(), self.logs.len(), rig.waiting("sum"), rig.waiting("row"));
+                let rows = rig.waiting("row") + rig.waiting("pick");
+                let left = (self.writes.len(), self.logs.len(), rig.waiting("sum"), rows);
                 rig.compare("left over when idle", self.seen, &left, &(0, 0, 0, 0))?;
                 rig.compare("answers not waited for", self.seen, &self.answers.len(), &0)?;
             }
@@ -313,7 +322,7 @@ impl<'a> World<'a> {
     }
 }
 
-const MODES: [u32; 6] = [STORE, RESIDUAL, SILU, RELU2, ROPE, LOGITS];
+const MODES: [u32; 8] = [STORE, RESIDUAL, SILU, RELU2, ROPE, LOGITS, RANK, PICK];
 
 /// Runs the epilogue plain, with gaps, with stalls and with both.
 pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -> Result<Cover, SimError> {
@@ -390,5 +399,11 @@ pub const MUTATIONS: &[Mutation] = &[
         planted,
         "~(active_q | lanes_busy | fetching)",
         "~(active_q | fetching)",
+    ),
+    own_bug(
+        "epilogue: scales of picked rows from the row stream",
+        planted,
+        "row_there = pick_q ?",
+        "row_there = 1'b0 ?",
     ),
 ];

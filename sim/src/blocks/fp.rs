@@ -224,30 +224,39 @@ impl Unit {
         }
     }
 
-    /// Operands every cycle through a pipelined unit.
+    /// Operands through a pipelined unit, with gaps; a result stays until the next one.
     pub fn check(&self, rng: &mut Rng, random: usize) -> Result<Cover, SimError> {
         let library = self.library()?;
-        let a_port = library.port("a_i")?;
+        let (valid_port, a_port) = (library.port("valid_i")?, library.port("a_i")?);
         let b_port = self.operands.two().then(|| library.port("b_i")).transpose()?;
         let y_port = library.port("y_o")?;
         let mut model = library.start(rng.bits() as u32);
         let mut cover = Cover::default();
         let pairs = self.pairs(rng, random, &mut cover);
         let mut waiting = VecDeque::new();
-        let latency = self.latency as usize;
-        for cycle in 0..pairs.len() + latency {
-            if waiting.len() == latency {
-                let done: (u64, u64) = waiting.pop_front().unwrap_or_default();
-                self.compare(cycle - latency, cycle as u64, done, model.get(y_port))?;
+        let (mut given, mut done, mut shown, mut cycle) = (0, 0, None, 0);
+        while done < pairs.len() {
+            if waiting.len() == self.latency as usize {
+                if let Some(Some(pair)) = waiting.pop_front() {
+                    shown = Some((done, pair));
+                    done += 1;
+                }
+                if let Some((index, pair)) = shown {
+                    self.compare(index, cycle, pair, model.get(y_port))?;
+                }
             }
-            // after the last pair anything may follow
-            let pair = pairs.get(cycle).copied().unwrap_or_else(|| self.operands.pair(rng));
+            let valid = given < pairs.len() && !rng.one_in(4);
+            // anything may come in a gap
+            let pair = if valid { pairs[given] } else { self.operands.pair(rng) };
+            given += usize::from(valid);
+            model.set(valid_port, valid.into());
             model.set(a_port, pair.0);
             if let Some(port) = b_port {
                 model.set(port, pair.1);
             }
-            waiting.push_back(pair);
+            waiting.push_back(valid.then_some(pair));
             model.tick();
+            cycle += 1;
         }
         self.covered(cover)
     }

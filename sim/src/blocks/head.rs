@@ -2,7 +2,7 @@
 
 use crate::SimError;
 use crate::bench::rig::{Rig, library};
-use crate::bench::{Bug, Cover, pack};
+use crate::bench::{Beat, Bug, Cover, pack};
 use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::head::HeadOut;
@@ -82,14 +82,31 @@ fn send(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, pass: &mut Pass, ceiling: 
                     vec![g],
                     vec![row],
                     vec![mask],
+                    (0..l).map(|_| rng.bits() as u32).collect(),
                     vec![last.into()],
                     vec![u32::from(tile + 1 == tiles)],
+                    vec![0],
+                    vec![0],
+                    vec![rng.bits() as u32 & 255],
                 ];
                 rig.send("log", beat);
             }
         }
         base += words * l;
     }
+}
+
+/// Starts a pass: the slots that want logits, where these go.
+fn begin(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, want: u64) -> Result<Pass, SimError> {
+    let (line, stride) = (rng.bits() as u32 >> 8, rng.within(1, 1 << 16) as u32);
+    rig.set("want_i", &[want as u32])?;
+    rig.set("logits_line_i", &[line])?;
+    rig.set("logits_stride_i", &[stride])?;
+    rig.set("start_i", &[1])?;
+    rig.step()?;
+    rig.set("start_i", &[0])?;
+    rig.set("logits_line_i", &[!line])?; // read with the start; the stride is read until all lines are known
+    Ok(Pass { want, line, stride, logits: vec![Vec::new(); head.tokens as usize] })
 }
 
 fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Result<(), SimError> {
@@ -99,18 +116,90 @@ fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Resul
         1 => (1 << slots) - 1,
         _ => rng.below(1 << slots),
     };
-    let (line, stride) = (rng.bits() as u32 >> 8, rng.within(1, 1 << 16) as u32);
-    let mut pass = Pass { want, line, stride, logits: vec![Vec::new(); slots] };
-    rig.set("want_i", &[want as u32])?;
-    rig.set("logits_line_i", &[line])?;
-    rig.set("logits_stride_i", &[stride])?;
-    rig.set("start_i", &[1])?;
-    rig.step()?;
-    rig.set("start_i", &[0])?;
-    rig.set("logits_line_i", &[!line])?; // read with the start; the stride is read until all lines are known
+    let mut pass = begin(head, rig, rng, want)?;
     // lower ceilings let zeros of both signs, negative logits or nothing at all be the best
     let ceiling = rng.pick(&[f32::INFINITY, 3.0, -0.0, -0.0, -1.0, f32::NEG_INFINITY]);
     send(head, rig, rng, &mut pass, ceiling, cover);
+    finish(rig, head, &pass, slots, cover)
+}
+
+/// A group of rows in the list.
+struct Group {
+    number: u32,
+    key: f32,
+    rows: u32,
+    scales: Vec<u32>,
+}
+
+/// Ranks groups, takes the list, picks.
+fn shortlist(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Result<(), SimError> {
+    let (q, l, v) = (head.rows, head.lanes, head.vtokens);
+    let want = rng.below(2);
+    let mut pass = begin(head, rig, rng, want)?;
+    let ceiling = rng.pick(&[f32::INFINITY, 3.0, -0.0, -1.0]);
+    let keep = rng.within(1, head.list.into()) as u32;
+    let groups = keep + rng.below(60) as u32;
+    let cut = rng.below(q.into()) as u32;
+    let noise = |rng: &mut Rng, n: u32| (0..n).map(|_| rng.bits() as u32).collect::<Vec<_>>();
+    // the beats of a group: logits of slot 0 and any of others
+    let beats =
+        |rng: &mut Rng, number: u32, rows: u32, kind: [u32; 2], last: bool| -> (Vec<f32>, Vec<u32>, Vec<Beat>) {
+            let logits: Vec<f32> = (0..q).map(|_| below(rng, ceiling)).collect();
+            let scales = noise(rng, q);
+            let part = |s: u32| {
+                let mut data: Vec<u32> = logits[(s * l) as usize..][..l as usize].iter().map(|x| x.to_bits()).collect();
+                data.extend(noise(&mut rng.clone(), l * (v - 1)));
+                let mask = (0..l).fold(0, |mask, lane| mask | u32::from(s * l + lane < rows) << lane);
+                let end = u32::from(last && s + 1 == q / l);
+                let place =
+                    [vec![0], vec![number * q + s * l], vec![mask], scales[(s * l) as usize..][..l as usize].to_vec()];
+                let flags = [end, end, kind[0], kind[1], keep].map(|x| vec![x]);
+                [vec![data]].into_iter().chain([place.to_vec(), flags.to_vec()]).flatten().collect()
+            };
+            let beats = (0..q / l).map(part).collect();
+            (logits, scales, beats)
+        };
+    let mut list: Vec<Group> = Vec::new();
+    for number in 0..groups {
+        let last = number + 1 == groups;
+        let rows = if last { q - cut } else { q };
+        let (logits, scales, beats) = beats(rng, number, rows, [1, 0], last);
+        beats.into_iter().for_each(|beat| rig.send("log", beat));
+        let key = greedy(&logits.iter().take(rows as usize).map(|x| (0, *x)).collect::<Vec<_>>()).1;
+        let group = Group { number, key, rows, scales };
+        if (list.len() as u32) < keep {
+            list.push(group);
+            continue;
+        }
+        let least = (0..list.len()).rev().fold(0, |least, at| if list[at].key <= list[least].key { at } else { least });
+        let least = (0..list.len()).find(|at| list[*at].key == list[least].key).unwrap_or(least);
+        cover.count("replaced", key > list[least].key);
+        cover.count("equal_to_least", key == list[least].key);
+        if key > list[least].key {
+            list[least] = group;
+        }
+    }
+    let mut found = Vec::new();
+    while found.len() < list.len() {
+        rig.step()?;
+        found.extend(rig.take("list").map(|beat| beat[0][0]));
+    }
+    rig.compare("list", 0, &found, &list.iter().map(|group| group.number).collect())?;
+    for (at, group) in list.iter().enumerate() {
+        let (logits, _, beats) = beats(rng, rng.clone().below(99) as u32, q, [0, 1], at + 1 == list.len());
+        beats.into_iter().for_each(|beat| rig.send("log", beat));
+        let rows = logits.iter().zip(group.number * q..).take(group.rows as usize);
+        pass.logits[0].extend(rows.map(|(x, row)| (row, *x)));
+    }
+    pass.logits[0].sort_by_key(|(row, _)| *row);
+    cover.count("listed_end", list.iter().any(|group| group.rows < q));
+    finish(rig, head, &pass, 1, cover)?;
+    let scales: Vec<Beat> = std::iter::from_fn(|| rig.take("pick")).collect();
+    rig.compare("scales", 0, &scales, &list.iter().map(|group| vec![group.scales.clone()]).collect())
+}
+
+/// Waits for the end; compares the memory and the best rows of the first slots.
+fn finish(rig: &mut Rig, head: &HeadOut, pass: &Pass, slots: usize, cover: &mut Cover) -> Result<(), SimError> {
     let bytes = u64::from(head.port / 8);
     let mut memory: BTreeMap<u64, u8> = BTreeMap::new();
     let mut cmds: Vec<(u64, u32)> = Vec::new();
@@ -176,6 +265,7 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
         (rig.gaps, rig.stalls) = (gaps, stalls);
         for _ in 0..6 {
             run(head, &mut rig, rng, &mut cover)?;
+            shortlist(head, &mut rig, rng, &mut cover)?;
         }
         // a reset in the middle leaves nothing behind
         let mut lost = Pass { want: 0, line: 0, stride: 0, logits: vec![Vec::new(); head.tokens as usize] };
@@ -185,13 +275,14 @@ pub fn check(head: &HeadOut, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, S
             rig.step()?;
         }
         rig.reset()?;
+        shortlist(head, &mut rig, rng, &mut cover)?;
         run(head, &mut rig, rng, &mut cover)?;
     }
     Ok(cover)
 }
 
 fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    check(&HeadOut { tokens: 8, lanes: 4, vtokens: 2, port: 128 }, rng, bug)
+    check(&HeadOut { rows: 4, list: 6, tokens: 8, lanes: 4, vtokens: 2, port: 128 }, rng, bug)
 }
 
 /// Bugs that the bench must catch.
@@ -199,5 +290,9 @@ pub const MUTATIONS: &[Mutation] = &[
     own_bug("head: a later beat wins a tie", planted, "(s2v0n0_key_q > best0_key_q)", "(s2v0n0_key_q >= best0_key_q)"),
     own_bug("head: a later lane wins a tie", planted, "key0_1_q > key0_0_q", "key0_1_q >= key0_0_q"),
     own_bug("head: -0 is less than 0", planted, "(data_q[31] & (|data_q[30:0]))", "data_q[31]"),
+    own_bug("head: a group equal to the smallest enters", planted, "(cand_key_q > least_q)", "(cand_key_q >= least_q)"),
+    own_bug("head: the last of equal groups goes", planted, "(scan_key < least_q)", "(scan_key <= least_q)"),
+    own_bug("head: a later pick wins a tie", planted, "(row2_q < best0_row_q)", "1'b0"),
+    own_bug("head: a candidate does not wait for the search", planted, "go = ~(there_q & scan_q)", "go = 1'b1"),
     own_bug("head: rows beyond the tile count", planted, "{32{mask_q[3]}}", "{32{1'b1}}"),
 ];

@@ -268,5 +268,11 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("act_buffer: segment not filled", small, "(cut_ends | fill_q) & ~last_pass", "(cut_ends | fill_q) & 1'b0"),
     bug("act_buffer: dropped beats packed", small, "drop_q & (near_valid_q & near_last_q)", "drop_q & near_valid_q"),
     bug("matrix: idle with sums in the queue", small, "idle_o = ~active_q & ", "idle_o = ~active_q | "),
+    bug(
+        "tlmm_row: tokens of the second group stand still",
+        small,
+        "if (moves2_q[2])",
+        "if (moves2_q[2] & ~moves2_q[1])",
+    ),
     bug("feeder: first plane alone", small, "wire restart = start | plane_ends", "wire restart = start"),
 ];

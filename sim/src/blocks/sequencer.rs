@@ -22,7 +22,7 @@ fn descriptor(rng: &mut Rng) -> Descriptor {
     d.words[1..].iter_mut().for_each(|w| *w = rng.bits() as u32);
     let most = match op {
         Op::Quant => quant::NORM,
-        Op::Linear => spec::program::epilogue::LOGITS,
+        Op::Linear => spec::program::epilogue::PICK,
         _ => return d,
     };
     let f = FIELDS.iter().find(|f| f.op == op && f.name == "mode").expect("both have a mode");
@@ -40,13 +40,11 @@ fn plan(rng: &mut Rng, kind: u64) -> Plan {
     let wanted = match kind {
         0 => {
             let at = rng.below(program.len() as u64) as usize;
-            let bad = [u32::from(rng.within(6, 255) as u8), 3 | 0xff00, 4];
-            let what = rng.below(3) as usize;
+            let bad = [u32::from(rng.within(6, 255) as u8), 3 | 0xff00];
+            let what = rng.below(2) as usize;
             program[at].words[0] = program[at].words[0] & !0xff | bad[what] & 0xff;
-            match what {
-                1 => program[at].words[1] |= 7,
-                2 => program[at].words[2] |= 7 << 5,
-                _ => {}
+            if what == 1 {
+                program[at].words[1] |= 7;
             }
             End::BadOp(at as u32)
         }

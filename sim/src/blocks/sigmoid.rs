@@ -27,7 +27,8 @@ fn operands(rng: &mut Rng) -> Vec<u32> {
 pub fn check(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     let (library, top) = library(Sigmoid::build, bug)?;
     let mut model = library.start(1);
-    let (x, y) = (library.port("x_i")?, library.port("y_o")?);
+    let (valid, x, y) = (library.port("valid_i")?, library.port("x_i")?, library.port("y_o")?);
+    model.set(valid, 1);
     let table = SigmoidTable::default();
     let inputs = operands(rng);
     let latency = Sigmoid::LATENCY as usize;

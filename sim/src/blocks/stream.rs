@@ -6,9 +6,11 @@ use crate::mutate::{Mutation, bug};
 use crate::rng::Rng;
 use hw::blocks::axi_ports::AxiPorts;
 use hw::blocks::axi_read::{AxiRead, fault};
+use hw::blocks::balance::Balance;
 use hw::blocks::stream_read::StreamRead;
 use hw::blocks::weights::Weights;
 use hw::ir::{Design, Expr, Interface, IrError, Module, lit, uint};
+use hw::top::fabric::{Placed, connect, expose};
 use spec::format::{code3, trit5};
 use spec::program::{LINE, PACKET, write_packets};
 use std::cell::{Cell, RefCell};
@@ -18,6 +20,8 @@ use std::rc::Rc;
 const BYTES: u64 = 4 << 20;
 /// Codes that a port's queue holds.
 const QUEUE: u32 = 64;
+/// Percent of their beats that slow ports lose.
+const SLOW: u64 = 33;
 
 /// Memory that work is laid out in, from the beginning again when it is full.
 struct Store {
@@ -59,9 +63,9 @@ fn behind_ports(
     block: &Interface,
     bits: u32,
     clients: &[String],
-    burst: u32,
+    (queue, burst): (u32, u32),
 ) -> Result<Rc<Interface>, IrError> {
-    let port_of = AxiRead { bits, clients: vec![("a".into(), QUEUE)], burst }.build(design)?;
+    let port_of = AxiRead { bits, clients: vec![("a".into(), queue)], burst }.build(design)?;
     let mut m = Module::new(name);
     m.header("Bench: a block behind reading ports.");
     let mut own: Vec<(String, Expr)> = Vec::new();
@@ -137,7 +141,7 @@ impl Block for StreamCase {
         let (bits, word) = (self.stream.bits, self.stream.word);
         let block = self.stream.build(design)?;
         let name = format!("tern_bench_stream_b{bits}_w{word}");
-        behind_ports(design, &name, &block, bits, &["rd".to_string()], 16)
+        behind_ports(design, &name, &block, bits, &["rd".to_string()], (QUEUE, 16))
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
@@ -189,6 +193,8 @@ impl Block for StreamCase {
 /// Weights behind their ports.
 pub struct WeightsCase {
     weights: Weights,
+    /// Frames of each stream, if packets are shared out among the ports.
+    frames: u32,
     store: Store,
     full_rate: bool,
 }
@@ -196,7 +202,37 @@ pub struct WeightsCase {
 impl WeightsCase {
     /// N ports of `bits`, words of `codes` codes.
     pub fn new(bits: u32, ports: u32, codes: u32, buffer_words: u64, full_rate: bool) -> WeightsCase {
-        WeightsCase { weights: Weights { bits, ports, codes, buffer_words }, store: Store::new(), full_rate }
+        let weights = Weights { bits, ports, codes, buffer_words };
+        WeightsCase { weights, frames: 0, store: Store::new(), full_rate }
+    }
+
+    /// The same with ports that share packets out and lose beats: at full rate two of them a third, else all by turns.
+    pub fn balanced(self, frames: u32) -> WeightsCase {
+        let loss = if self.full_rate { vec![(0, 0), (SLOW, SLOW), (SLOW, SLOW)] } else { vec![(0, 90); 8] };
+        let timing = Timing { latency: (40, 70), loss, ..Timing::default() };
+        let memory = Memory::new(vec![0; BYTES as usize], 0, timing, 3);
+        let store = Store { memory: Rc::new(RefCell::new(memory)), next: Cell::new(0) };
+        WeightsCase { frames, store, ..self }
+    }
+
+    /// The weights with what shares their packets out, whose ports are `p<i>`.
+    fn shared(&self, design: &mut Design, weights: &Interface) -> Result<Rc<Interface>, IrError> {
+        let ports = self.weights.ports;
+        let balance = Balance { bits: self.weights.bits, ports, frames: self.frames }.build(design)?;
+        let mut m = Module::new(format!("tern_bench_{}_f{}", weights.name, self.frames));
+        m.header("Bench: weights whose packets are shared out.");
+        let rst = m.input("rst_i", uint(1));
+        let (weights, balance) =
+            (Placed::new(&mut m, "weights", weights, &rst), Placed::new(&mut m, "balance", &balance, &rst));
+        for i in 0..ports {
+            connect(&mut m, (&weights, &format!("rd{i}_cmd")), (&balance, &format!("s{i}_cmd")));
+            connect(&mut m, (&balance, &format!("s{i}_data")), (&weights, &format!("rd{i}_data")));
+            expose(&mut m, &balance, &format!("p{i}_"), &format!("p{i}_"));
+        }
+        for own in ["cmd_", "list_", "out_", "fault_", "idle_"] {
+            expose(&mut m, &weights, own, own);
+        }
+        design.add(m)
     }
 
     /// Codes of a port for the words, and the bytes that hold them.
@@ -228,7 +264,9 @@ impl WeightsCase {
         let words = match size {
             Size::Min => 1,
             Size::Max => 2 * a_packet + a_packet / 2,
+            Size::Any if self.full_rate && self.frames > 0 => 6 * a_packet,
             Size::Any if self.full_rate => 2 * a_packet,
+            Size::Any if self.frames > 0 => rng.within(1, 6 * a_packet as u64) as usize,
             Size::Any => rng.within(1, 3 * a_packet as u64 / 2) as usize,
         };
         let parts: Vec<_> = (0..ports).map(|_| self.port_data(sherry, words, rng)).collect();
@@ -279,8 +317,58 @@ impl WeightsCase {
             let word = codes_of.iter().flat_map(|codes| &codes[n * own..(n + 1) * own]);
             vec![pack(5, word.map(|c| u64::from(*c)))]
         });
-        let cmd = [u64::from(sherry), line, stride, packets as u64, words as u64].map(|v| vec![v as u32]);
-        (cmd.to_vec(), out.collect(), error)
+        let cmd = [u64::from(sherry), 0, line, stride, packets as u64, words as u64, rng.bits() & 0xffff];
+        (cmd.map(|v| vec![v as u32]).to_vec(), out.collect(), error)
+    }
+
+    /// A run of listed groups: its command, the list, the words and a fault.
+    fn listed(&self, rng: &mut Rng, broken: bool, cover: &mut Cover) -> (Beat, Vec<Beat>, Vec<Beat>, Option<Beat>) {
+        let w = &self.weights;
+        let (beat, ports, own) = (w.bits as usize / 8, w.ports as usize, (w.codes / w.ports) as usize);
+        let sherry = rng.one_in(2);
+        let payload = PACKET as usize - beat;
+        let most = (w.buffer_words as usize).min(payload / own);
+        let keep = rng.within(1, 5.min(most as u64)) as usize;
+        let each = if rng.one_in(2) { most / keep } else { rng.within(1, (most / keep) as u64) as usize };
+        let groups = rng.within(keep as u64, 7) as usize;
+        cover.count("listed", true);
+        cover.count("full_ring", (each * keep) as u64 == w.buffer_words);
+        let stride = groups as u64 * PACKET / LINE + rng.below(3);
+        let mut image = vec![0u8; ((ports as u64 - 1) * stride * LINE) as usize + groups * PACKET as usize];
+        let mut list: Vec<usize> = (0..groups).collect();
+        while list.len() > keep {
+            list.swap_remove(rng.below(list.len() as u64) as usize);
+        }
+        list.reverse();
+        let wrong = broken.then(|| (rng.below(ports as u64) as usize, rng.pick(&list)));
+        // codes of each group and port
+        let mut codes = vec![Vec::new(); groups];
+        for (group, of_group) in codes.iter_mut().enumerate() {
+            for port in 0..ports {
+                let (codes, bytes) = self.port_data(sherry, each, rng);
+                let mut packet = Vec::new();
+                write_packets(&bytes, beat, rng.below(243) as u8, &mut packet);
+                if wrong == Some((port, group)) {
+                    packet[PACKET as usize - beat] ^= 16;
+                    cover.count("crc_of_group", true);
+                }
+                let at = port * (stride * LINE) as usize + group * PACKET as usize;
+                image[at..at + PACKET as usize].copy_from_slice(&packet);
+                of_group.push(codes);
+            }
+        }
+        let line = self.store.put_image(&image);
+        let error = wrong.map(|(port, group)| {
+            let at = line + port as u64 * stride + group as u64 * PACKET / LINE;
+            vec![vec![fault::CRC as u32], vec![at as u32]]
+        });
+        let word = |n: usize, group: usize| {
+            let word = codes[group].iter().flat_map(|codes| &codes[n * own..(n + 1) * own]);
+            vec![pack(5, word.map(|c| u64::from(*c)))]
+        };
+        let out: Vec<Beat> = (0..each).flat_map(|n| list.iter().map(move |group| word(n, *group))).collect();
+        let cmd = [u64::from(sherry), 1, line, stride, keep as u64, rng.bits(), each as u64].map(|v| vec![v as u32]);
+        (cmd.to_vec(), list.iter().map(|group| vec![vec![*group as u32]]).collect(), out, error)
     }
 }
 
@@ -301,22 +389,37 @@ impl Block for WeightsCase {
     fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let w = &self.weights;
         let block = w.build(design)?;
-        let clients: Vec<String> = (0..w.ports).map(|i| format!("rd{i}")).collect();
-        let name = format!("tern_bench_weights_b{}_n{}_c{}", w.bits, w.ports, w.codes);
-        behind_ports(design, &name, &block, w.bits, &clients, 16)
+        let name = format!("tern_bench_weights_b{}_n{}_c{}_f{}", w.bits, w.ports, w.codes, self.frames);
+        let (block, client) = match self.frames {
+            0 => (block, "rd"),
+            _ => (self.shared(design, &block)?, "p"),
+        };
+        let clients: Vec<String> = (0..w.ports).map(|i| format!("{client}{i}")).collect();
+        let (queue, burst) = if self.full_rate { (256, 64) } else { (QUEUE, 16) };
+        behind_ports(design, &name, &block, w.bits, &clients, (queue, burst))
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
-        let (cmd, out, error) = self.run(rng, size, cover);
+        let listed = !self.full_rate && rng.one_in(3);
+        let (cmd, list, out, error) = match listed {
+            true => self.listed(rng, size == Size::Max, cover),
+            false => {
+                let (cmd, out, error) = self.run(rng, size, cover);
+                (cmd, Vec::new(), out, error)
+            }
+        };
         Packet {
-            inputs: vec![("cmd", vec![cmd])],
+            inputs: vec![("cmd", vec![cmd]), ("list", list)],
             outputs: vec![("out", out), ("fault", error.into_iter().collect())],
             sets: vec![],
         }
     }
 
     fn must_cover(&self) -> &'static [&'static str] {
-        &["reset_in_packet", "sherry", "dense", "crc"]
+        match self.full_rate {
+            true => &["reset_in_packet", "sherry", "dense", "crc"],
+            false => &["reset_in_packet", "sherry", "dense", "listed", "full_ring"],
+        }
     }
 
     fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {
@@ -329,10 +432,14 @@ impl Block for WeightsCase {
 
     fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
         let beats = PACKET / u64::from(self.weights.bits / 8);
-        let cost = |p: &Packet| {
-            let beats: u64 = p.inputs[0].1.iter().map(|cmd| u64::from(cmd[3][0]) * beats).sum();
-            beats.max(super::beats(std::slice::from_ref(p), "out")) + 30
-        };
+        let asked = |p: &Packet| p.inputs[0].1.iter().map(|cmd| u64::from(cmd[4][0]) * beats).sum::<u64>();
+        let cost = |p: &Packet| asked(p).max(super::beats(std::slice::from_ref(p), "out")) + 30;
+        if self.frames > 0 && self.full_rate {
+            // what all ports give together, and three packets until that pace is reached
+            let (ports, slow) = (u64::from(self.weights.ports), (100 - SLOW) * 2);
+            let all: u64 = packets.iter().map(asked).sum();
+            return Some(all * 100 * ports * 103 / 100 / (100 * (ports - 2) + slow) + 3 * beats + 300);
+        }
         self.full_rate.then(|| packets.iter().map(cost).sum::<u64>() + 60)
     }
 }
@@ -345,12 +452,27 @@ fn weights() -> Box<dyn Block> {
     Box::new(WeightsCase::new(32, 2, 8, 20, false))
 }
 
+fn balanced() -> Box<dyn Block> {
+    Box::new(WeightsCase::new(64, 3, 21, 20, false).balanced(4))
+}
+
 /// Planted bugs.
 pub const MUTATIONS: &[Mutation] = &[
     bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
     bug("stream: what is left over stays", stream, "wire clear = rst_i |", "wire clear = rst_i & "),
     bug("crc32c: not begun anew", stream, "(first_q ?", "(1'b0 ?"),
-    bug("weights: the format of the run before", weights, ".sherry_i(tag_q)", ".sherry_i(1'b0)"),
+    bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
+    bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
+    bug("ring: words leave before all are there", weights, "~closed;", "1'b1;"),
+    bug(
+        "weights: a list is read over earlier words",
+        weights,
+        "listing_q & ~rewound_q & rests",
+        "listing_q & ~rewound_q",
+    ),
+    bug("balance: a frame given back early", balanced, "end = s0_step &", "end = s0_step | "),
+    bug("balance: two ports write one memory", balanced, "~blocked2", "1'b1"),
+    bug("balance: a frame read before it is complete", balanced, "s1_some = ", "s1_some = 1'b1 | "),
     bug("weights: illegal bytes kept secret", weights, "dense_illegal & ", "1'b0 & "),
 ];

@@ -66,6 +66,13 @@ impl Device {
             return Err(FaultKind::Program("words in pairs"));
         }
         let mut rows = Rows { scales: Vec::new(), biases: (d.get("bias") == 1).then(Vec::new) };
+        if d.get("mode") == mode::PICK {
+            if words != self.heads.list().len() || rows.biases.is_some() {
+                return Err(FaultKind::Program("words of listed groups"));
+            }
+            rows.scales = self.heads.list().iter().flat_map(|listed| listed.scales.clone()).collect();
+            return Ok(rows);
+        }
         for word in 0..words {
             if d.get("row_scale") == 1 {
                 rows.scales.extend(self.rows.next_f32(&self.memory, &self.shape, "row")?);
@@ -111,6 +118,22 @@ impl Device {
             mode::LOGITS => {
                 for (row, &y) in y.iter().enumerate().take(cols) {
                     self.heads.take(slot, d.get("base") + row as u32, y);
+                }
+                return Ok(());
+            }
+            mode::RANK | mode::PICK if slot != 0 => return Err(FaultKind::Program("the list is of slot 0 alone")),
+            mode::RANK => {
+                for (logits, scales) in y[..cols.min(y.len())].chunks(q).zip(rows.scales.chunks(q)) {
+                    self.heads.rank(d.get("keep") as usize, logits, scales);
+                }
+                return Ok(());
+            }
+            mode::PICK => {
+                let list = self.heads.list().to_vec();
+                for (listed, logits) in list.iter().zip(y.chunks(q)) {
+                    for (lane, &logit) in logits.iter().enumerate().take(listed.rows) {
+                        self.heads.take(slot, listed.group * q as u32 + lane as u32, logit);
+                    }
                 }
                 return Ok(());
             }

@@ -8,6 +8,7 @@
 mod attend;
 mod fault;
 mod gather;
+mod head;
 mod kv;
 mod linear;
 mod memory;
@@ -22,7 +23,7 @@ pub use state::{Acts, Queries, Vectors};
 
 use crate::numerics::{exp2::Exp2Table, sigmoid::SigmoidTable};
 use crate::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, ShapeError, stream as id};
-use state::Heads;
+use head::Heads;
 use stream::{LinearStream, Packets};
 use weights::WeightStream;
 
@@ -52,13 +53,15 @@ pub struct Pass {
     pub slots: Vec<Slot>,
     /// Slots whose logits are wanted, bit by bit.
     pub want_logits: u64,
+    /// Slots whose best token is wanted, but no logits.
+    pub want_best: u64,
 }
 
 /// What a pass gives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PassResult {
     /// Token with the largest logit, the lowest of equals, and that logit: for every slot, `None` for
-    /// unused ones and programs without a head.
+    /// unused ones, programs without a head and where no logit is a number.
     pub best: Vec<Option<(u32, f32)>>,
     /// Logits of the slots that want them, `[vocab]`; empty for the others.
     pub logits: Vec<Vec<f32>>,
@@ -201,6 +204,9 @@ impl Device {
 
     fn stream(&mut self, d: &Descriptor) -> Result<(), FaultKind> {
         match d.get("stream") {
+            id::WEIGHT if d.get("listed") == 1 => {
+                self.weights.start_listed(d, self.heads.list(), &self.memory, &self.shape)
+            }
             id::WEIGHT => self.weights.start(d),
             id::ROW => self.rows.start(d),
             id::NORM => self.norms.start(d),

@@ -1,6 +1,6 @@
 //! What lives on the chip.
 
-use super::{FaultKind, Pass, PassResult};
+use super::FaultKind;
 use crate::program::DeviceShape;
 
 /// The vector memory: columns of binary32 for every slot.
@@ -110,43 +110,5 @@ impl Queries {
         self.codes[slot][range].copy_from_slice(codes);
         self.scales[slot][head] = scale;
         Ok(())
-    }
-}
-
-/// The output head.
-pub(super) struct Heads {
-    want: Vec<bool>,
-    best: Vec<Option<(u32, f32)>>,
-    logits: Vec<Vec<f32>>,
-}
-
-impl Heads {
-    pub(super) fn new(shape: &DeviceShape) -> Heads {
-        let p = shape.tokens;
-        Heads { want: vec![false; p], best: vec![None; p], logits: vec![Vec::new(); p] }
-    }
-
-    pub(super) fn begin(&mut self, pass: &Pass) {
-        for (slot, want) in self.want.iter_mut().enumerate() {
-            *want = slot < 64 && pass.want_logits >> slot & 1 == 1;
-        }
-        self.best.fill(None);
-        self.logits.iter_mut().for_each(Vec::clear);
-    }
-
-    /// Takes the next row of a slot.
-    pub(super) fn take(&mut self, slot: usize, row: u32, logit: f32) {
-        if self.best[slot].is_none_or(|(_, best)| logit > best) {
-            self.best[slot] = Some((row, logit));
-        }
-        if self.want[slot] {
-            let logits = &mut self.logits[slot];
-            logits.resize((row as usize + 1).max(logits.len()), 0.0);
-            logits[row as usize] = logit;
-        }
-    }
-
-    pub(super) fn result(&self) -> PassResult {
-        PassResult { best: self.best.clone(), logits: self.logits.clone() }
     }
 }

@@ -48,6 +48,11 @@ impl Words {
         Ok(())
     }
 
+    /// Whether the run is used up.
+    pub fn done(self) -> bool {
+        self.0 == 0
+    }
+
     pub fn take(&mut self, stream: &'static str) -> Result<(), FaultKind> {
         self.0 = self.0.checked_sub(1).ok_or(FaultKind::Stream { stream, problem: "no word left in its run" })?;
         Ok(())

@@ -1,7 +1,7 @@
 use super::*;
 use crate::program::{self, wait, write_packets};
 
-fn shape() -> DeviceShape {
+pub(super) fn shape() -> DeviceShape {
     DeviceShape {
         tables: 4,
         rows: 2,
@@ -18,6 +18,8 @@ fn shape() -> DeviceShape {
         query_words: 8,
         max_context: 16,
         max_head_dim: 16,
+        buffer_words: 64,
+        shortlist: 4,
     }
 }
 
@@ -41,7 +43,7 @@ fn memory(program: &[Descriptor], bytes: &[u8]) -> Vec<u8> {
 /// Runs a program of at most 63 descriptors.
 fn run(memory: Vec<u8>) -> Result<PassResult, Fault> {
     let slot = Slot { valid: true, run: 1, ..Slot::default() };
-    let pass = Pass { program_line: 0, program_words: 63, slots: vec![slot], want_logits: 1 };
+    let pass = Pass { program_line: 0, program_words: 63, slots: vec![slot], want_logits: 1, want_best: 0 };
     Device::new(shape(), memory).unwrap().run(&pass, &mut |_| ())
 }
 
@@ -86,6 +88,6 @@ fn addresses_operations_and_sizes_are_checked() {
     assert_eq!(one(unknown), FaultKind::Operation(77));
     let norm = one(descriptor(Op::Quant, &[("norm", 1), ("words", 1), ("vectors", 1)]));
     assert_eq!(norm, FaultKind::Stream { stream: "norm", problem: "no word left in its run" });
-    let outside = Pass { program_line: 1 << 20, program_words: 1, slots: Vec::new(), want_logits: 0 };
+    let outside = Pass { program_line: 1 << 20, program_words: 1, slots: Vec::new(), want_logits: 0, want_best: 0 };
     assert!(Device::new(shape(), Vec::new()).unwrap().run(&outside, &mut |_| ()).is_err());
 }

@@ -1,12 +1,15 @@
 //! The weight stream: one region of packets for each port, unpacked to 5-bit codes.
 
+use super::head::Listed;
 use super::stream::{Packets, Words};
 use super::{FaultKind, Memory};
 use crate::format::{code3, trit5};
-use crate::program::{Descriptor, DeviceShape, LINE};
+use crate::program::{Descriptor, DeviceShape, LINE, PACKET};
 use std::collections::VecDeque;
 
 const NAME: &str = "weight";
+/// Runs that may wait.
+const RUNS: usize = 4;
 
 /// Codes of one port.
 #[derive(Default)]
@@ -21,17 +24,29 @@ struct Port {
 pub(super) struct WeightStream {
     sherry: bool,
     words: Words,
+    /// Runs that come after this one.
+    waiting: VecDeque<Descriptor>,
     ports: Vec<Port>,
+    /// Words of listed groups, in the order of delivery.
+    listed: VecDeque<Vec<u8>>,
 }
 
 impl WeightStream {
     pub fn new(shape: &DeviceShape) -> WeightStream {
         let ports = (0..shape.ports).map(|_| Port::default()).collect();
-        WeightStream { sherry: false, words: Words::default(), ports }
+        WeightStream {
+            sherry: false,
+            words: Words::default(),
+            waiting: VecDeque::new(),
+            ports,
+            listed: VecDeque::new(),
+        }
     }
 
     pub fn reset(&mut self) {
         self.words = Words::default();
+        self.listed.clear();
+        self.waiting.clear();
     }
 
     /// Whether the run holds Sherry codes.
@@ -39,7 +54,15 @@ impl WeightStream {
         self.sherry
     }
 
+    /// Starts a run, after those before if these are not used up.
     pub fn start(&mut self, d: &Descriptor) -> Result<(), FaultKind> {
+        if !self.words.done() {
+            if self.waiting.len() == RUNS {
+                return Err(FaultKind::Stream { stream: NAME, problem: "too many runs wait" });
+            }
+            self.waiting.push_back(*d);
+            return Ok(());
+        }
         self.words.start(d.get("words"), NAME)?;
         self.sherry = d.get("sherry") == 1;
         let (addr, stride) = (u64::from(d.get("addr")), u64::from(d.get("stride")));
@@ -50,9 +73,55 @@ impl WeightStream {
         Ok(())
     }
 
+    /// A run of one packet of each listed group. The ring turns its words round: the first ones of all groups,
+    /// then the second ones.
+    pub fn start_listed(
+        &mut self,
+        d: &Descriptor,
+        list: &[Listed],
+        memory: &Memory,
+        shape: &DeviceShape,
+    ) -> Result<(), FaultKind> {
+        let each = d.get("each") as usize;
+        let words = (each * list.len()) as u32;
+        if list.is_empty() || list.len() != d.get("packets") as usize || words != d.get("words") {
+            return Err(FaultKind::Program("packets or words of a run of listed groups"));
+        }
+        if words as usize > shape.buffer_words {
+            let limit = shape.buffer_words;
+            return Err(FaultKind::Range { what: "word of listed groups", at: words as usize - 1, limit });
+        }
+        self.words.start(words, NAME)?;
+        self.sherry = d.get("sherry") == 1;
+        let (addr, stride) = (u64::from(d.get("addr")), u64::from(d.get("stride")));
+        let mut groups = Vec::with_capacity(list.len());
+        for listed in list {
+            for (number, port) in self.ports.iter_mut().enumerate() {
+                let first = (addr + number as u64 * stride) * LINE + u64::from(listed.group) * PACKET;
+                *port = Port { packets: Packets::start(first, 1), ..Port::default() };
+            }
+            groups.push((0..each).map(|_| self.codes(memory, shape)).collect::<Result<Vec<_>, _>>()?);
+        }
+        self.listed = (0..each).flat_map(|word| groups.iter().map(move |group| group[word].clone())).collect();
+        Ok(())
+    }
+
     /// The next word: T*Q codes, code `q*T + t` for table `t` of row `q`.
     pub fn next(&mut self, memory: &Memory, shape: &DeviceShape) -> Result<Vec<u8>, FaultKind> {
         self.words.take(NAME)?;
+        let codes = match self.listed.pop_front() {
+            Some(codes) => codes,
+            None => self.codes(memory, shape)?,
+        };
+        if self.words.done()
+            && let Some(run) = self.waiting.pop_front()
+        {
+            self.start(&run)?;
+        }
+        Ok(codes)
+    }
+
+    fn codes(&mut self, memory: &Memory, shape: &DeviceShape) -> Result<Vec<u8>, FaultKind> {
         let mut codes = Vec::with_capacity(shape.tables * shape.rows);
         for (number, port) in self.ports.iter_mut().enumerate() {
             for _ in 0..shape.port_codes() {

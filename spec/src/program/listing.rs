@@ -30,6 +30,8 @@ fn choice(op: Op, field: &str, value: u32) -> Option<&'static str> {
         (Op::Linear, "mode", epilogue::RELU2) => "relu2",
         (Op::Linear, "mode", epilogue::ROPE) => "rope",
         (Op::Linear, "mode", epilogue::LOGITS) => "logits",
+        (Op::Linear, "mode", epilogue::RANK) => "rank",
+        (Op::Linear, "mode", epilogue::PICK) => "pick",
         _ => return None,
     })
 }

@@ -37,6 +37,10 @@ pub struct DeviceShape {
     pub max_context: usize,
     /// Widest head, as it lies in the vector memory.
     pub max_head_dim: usize,
+    /// Words of the weight ring.
+    pub buffer_words: usize,
+    /// Most groups of Q rows that the output head lists.
+    pub shortlist: usize,
 }
 
 /// A size that no machine can have.
@@ -147,6 +151,8 @@ impl DeviceShape {
             ("query_words", self.query_words, 1 << 16),
             ("max_context", self.max_context, 1 << 17),
             ("max_head_dim", self.max_head_dim, 1 << 12),
+            ("buffer_words", self.buffer_words, 1 << 24),
+            ("shortlist", self.shortlist, 255),
         ] {
             rule(key, found, (1..=max).contains(&found), format!("1 to {max}"))?;
         }
@@ -176,6 +182,8 @@ impl DeviceShape {
             ("query_words", self.query_words),
             ("max_context", self.max_context),
             ("max_head_dim", self.max_head_dim),
+            ("buffer_words", self.buffer_words),
+            ("shortlist", self.shortlist),
         ];
         all.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
     }
@@ -207,6 +215,8 @@ mod tests {
             query_words: 1024,
             max_context: 4096,
             max_head_dim: 128,
+            buffer_words: 12288,
+            shortlist: 64,
         }
     }
 

@@ -37,9 +37,9 @@ impl Attend {
         let dots = m.output("dot_o", uint(queries * width));
 
         let levels = self.tree_levels();
-        let mut valid = Line::new("valid", &valid, true);
-        let mut first = Line::new("first", &first, false);
-        let mut last = Line::new("last", &last, false);
+        let valid = Line::new("valid", &valid, true);
+        let first = Line::new("first", &first, false);
+        let last = Line::new("last", &last, false);
         let valids: Vec<Expr> = (0..=3 + levels).map(|l| valid.at(&mut m, l)).collect();
         let first_in = first.at(&mut m, 2 + levels);
         let row_end = &valids[3 + levels as usize] & last.at(&mut m, 3 + levels);

@@ -1,6 +1,5 @@
 //! `2^-d` from a table with linear interpolation.
 
-use super::util::held;
 use super::{Attend, WEIGHT_BITS};
 use crate::ir::{Design, Interface, IrError, Module, lit, uint};
 use spec::numerics::exp2::{Exp2Table, INDEX_BITS, MAX_WEIGHT};
@@ -15,10 +14,11 @@ impl Attend {
         m.header(&format!(
             "Softmax weight: p = zero ? 0 : min(round(2^15 * 2^-d), 32767), d with 16 fraction bits.\n\n\
              Shapes   d u32 | p u{WEIGHT_BITS}; table [128] of value (u17) and drop to the next (u9)\n\
-             Latency  {} cycles, one a cycle, no stall\n\
+             Latency  {} cycles, one a cycle, no stall; a stage moves only with a value\n\
              Oracle   spec::numerics::exp2::Exp2Table::weight",
             Self::EXP2_LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let d = m.input("d_i", uint(32));
         let zero = m.input("zero_i", uint(1));
         let p = m.output("p_o", uint(WEIGHT_BITS));
@@ -47,9 +47,10 @@ impl Attend {
         let shifted = m.wire("shifted", &sum.slice(1, 17).shr(&whole4));
         let over = shifted.slice(WEIGHT_BITS, 2).any();
         let least = over.mux(&lit(MAX_WEIGHT as u128, WEIGHT_BITS), &shifted.low(WEIGHT_BITS));
-        let one = held(&mut m, "p_q", &lit(1, 1), &zero4.mux(&lit(0, WEIGHT_BITS), &least));
+        let one = m.delay("p_q", &zero4.mux(&lit(0, WEIGHT_BITS), &least));
         m.drive(&p, &one);
         m.unused("sum", &[sum.bit(0), product.low(8)]);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

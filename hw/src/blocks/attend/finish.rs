@@ -43,7 +43,7 @@ impl Attend {
         let left = m.reg("factor_wait_q", uint(count_width(delay)));
         let sum = m.read(&weights.sums, &r);
         let sum = m.delay("factor_sum_q", &sum.extend(self.sum_bits() + 1).as_signed());
-        let float = m.instance("factor_float", &parts.sum_float, &[("a_i", &sum)]).get("y_o");
+        let float = m.instance("factor_float", &parts.sum_float, &[("valid_i", &at(FLOAT)), ("a_i", &sum)]).get("y_o");
         let largest = m.read(&mem.largest, &cat([&block.parity, &r]));
         let inputs = [("in_valid_i", &at(ASK)), ("in_a_i", &largest), ("in_b_i", &float), ("out_ready_i", &at(WAIT))];
         let div = m.instance("factor", &parts.div, &inputs);
@@ -111,8 +111,8 @@ impl Attend {
         m.comment("Float, times the query's factor.");
         let (acc, mul, int) = (self.acc_bits(), fp::Mul::LATENCY, fp::FromInt::LATENCY);
         let line = |name: &str, e: &Expr, reset: bool| Line::new(&format!("rs_{name}"), e, reset);
-        let (mut issues, mut ends) = (line("valid", &issue, true), line("end", &word_end, true));
-        let (mut rs, mut pasts) = (line("query", &r, false), line("past", &past, false));
+        let (issues, ends) = (line("valid", &issue, true), line("end", &word_end, true));
+        let (rs, pasts) = (line("query", &r, false), line("past", &past, false));
         let r1 = rs.at(m, 1);
         let past1 = pasts.at(m, 1);
         let issued1 = issues.at(m, 1);
@@ -121,10 +121,13 @@ impl Attend {
         let r_factor = rs.at(m, 1 + int);
         let factor = m.read(&factors, &r_factor);
         let factor = m.delay("out_factor_q", &factor);
+        let (valid_float, valid_mul) = (issues.at(m, 2), issues.at(m, 2 + int));
         let mut floats = Vec::new();
         for (i, sum) in lanes(&chosen, acc).iter().enumerate() {
-            let float = m.instance(&format!("out_float{i}"), &parts.acc_float, &[("a_i", &sum.as_signed())]).get("y_o");
-            let product = m.instance(&format!("out_mul{i}"), &parts.mul, &[("a_i", &float), ("b_i", &factor)]);
+            let inputs = [("valid_i", &valid_float), ("a_i", &sum.as_signed())];
+            let float = m.instance(&format!("out_float{i}"), &parts.acc_float, &inputs).get("y_o");
+            let inputs = [("valid_i", &valid_mul), ("a_i", &float), ("b_i", &factor)];
+            let product = m.instance(&format!("out_mul{i}"), &parts.mul, &inputs);
             floats.push(product.get("y_o"));
         }
         let at = 2 + int + mul;

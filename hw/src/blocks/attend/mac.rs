@@ -38,7 +38,7 @@ impl Attend {
         let read_chunk = m.input("rd_chunk_i", uint(self.chunk_bits()));
         let out = m.output("rd_data_o", uint(chunk * acc));
 
-        let mut on = Line::new("valid", &valid, true);
+        let on = Line::new("valid", &valid, true);
         let (on_q, first_q) = (on.at(&mut m, 1), held(&mut m, "first_q", &valid, &first));
         let beat_q = held(&mut m, "beat_q", &valid, &beat);
         let at = m.wire("at", &read.mux(&read_beat, &beat_q));

@@ -50,10 +50,11 @@ impl Attend {
         let dot = held(m, "score_dot_q", &valid, &dot.as_signed());
         let word = m.read(&loaded.scales, &self.scale_word(&position));
         let word = held(m, "score_scales_q", &valid, &word);
-        let line = |name: &str, e: &Expr, reset: bool| Line::new(&format!("sc_{name}"), e, reset);
-        let (mut valids, mut lasts) = (line("valid", &valid, true), line("last", &last, true));
-        let (mut rs, mut positions) = (line("query", &r, false), line("position", &position, false));
-        let (mut seen, mut ends) = (line("visible", &visible, false), line("end", &end, false));
+        let line = |name: &str, e: &Expr| Line::new(&format!("sc_{name}"), e, true);
+        let (valids, lasts) = (line("valid", &valid), line("last", &last));
+        let beside = |name: &str, e: &Expr| Line::of(&format!("sc_{name}"), e, &valids);
+        let (rs, positions) = (beside("query", &r), beside("position", &position));
+        let (seen, ends) = (beside("visible", &visible), beside("end", &end));
 
         m.comment("Scales of the position and of the query; the largest value scale that the query sees.");
         let lane = self.scale_lane(&positions.at(m, 1));
@@ -67,18 +68,22 @@ impl Attend {
         let at2 = m.wire("largest_at", &cat([parity, &r2]));
         let old = m.read(&mem.largest, &at2);
         let larger = first2 | scales.slice(32, 32).gt(&old);
-        let larger = m.wire("larger", &(valid2 & seen2 & larger));
+        let larger = m.wire("larger", &(&valid2 & seen2 & larger));
         m.write(&mem.largest, &larger, &at2, &scales.slice(32, 32));
 
         m.comment("Score = fixed16(dot * (key scale * query scale)).");
         let (mul, int, fix) = (fp::Mul::LATENCY, fp::FromInt::LATENCY, fp::ToInt::LATENCY);
-        let float = m.instance("score_float", &parts.dot_float, &[("a_i", &dot)]).get("y_o");
-        let scale = m.instance("score_scale", &parts.mul, &[("a_i", &scales.low(32)), ("b_i", &factor)]).get("y_o");
+        let float = m.instance("score_float", &parts.dot_float, &[("valid_i", &valid1), ("a_i", &dot)]).get("y_o");
+        let inputs = [("valid_i", &valid2), ("a_i", &scales.low(32)), ("b_i", &factor)];
+        let scale = m.instance("score_scale", &parts.mul, &inputs).get("y_o");
         let meet = (2 + mul).max(1 + int);
         let float = Line::new("score_float", &float, false).at(m, meet - 1 - int);
         let scale = Line::new("score_scale", &scale, false).at(m, meet - 2 - mul);
-        let product = m.instance("score_product", &parts.mul, &[("a_i", &float), ("b_i", &scale)]).get("y_o");
-        let score = m.instance("score_fix", &parts.to_int, &[("a_i", &times_65536(&product))]).get("y_o");
+        let (valid_meet, valid_fix) = (valids.at(m, meet), valids.at(m, meet + mul));
+        let inputs = [("valid_i", &valid_meet), ("a_i", &float), ("b_i", &scale)];
+        let product = m.instance("score_product", &parts.mul, &inputs).get("y_o");
+        let inputs = [("valid_i", &valid_fix), ("a_i", &times_65536(&product))];
+        let score = m.instance("score_fix", &parts.to_int, &inputs).get("y_o");
         let at = meet + mul + fix;
 
         m.comment("Store; the largest score that the query sees.");

@@ -1,6 +1,8 @@
 //! Small pieces of which the parts of attention are made.
 
 use crate::ir::{Expr, Module, lit};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// `e == value`
 pub(super) fn is(e: &Expr, value: u64) -> Expr {
@@ -63,30 +65,51 @@ pub(super) fn held(m: &mut Module, name: &str, enable: &Expr, value: &Expr) -> E
 }
 
 /// A value and the same value later and later.
-pub(super) struct Line {
+#[derive(Clone)]
+pub(super) struct Line(Rc<RefCell<Stages>>);
+
+struct Stages {
     name: String,
     reset: bool,
+    valid: Option<Line>,
     stages: Vec<Expr>,
 }
 
 impl Line {
     /// A line of values; one that `reset` clears is for valid bits.
     pub(super) fn new(name: &str, value: &Expr, reset: bool) -> Line {
-        Line { name: name.to_string(), reset, stages: vec![value.clone()] }
+        Line::make(name, value, reset, None)
+    }
+
+    /// A line of values beside a line of valid bits: a stage moves only with a value.
+    pub(super) fn of(name: &str, value: &Expr, valid: &Line) -> Line {
+        Line::make(name, value, false, Some(valid.clone()))
+    }
+
+    fn make(name: &str, value: &Expr, reset: bool, valid: Option<Line>) -> Line {
+        Line(Rc::new(RefCell::new(Stages { name: name.to_string(), reset, valid, stages: vec![value.clone()] })))
     }
 
     /// The value `cycles` later.
-    pub(super) fn at(&mut self, m: &mut Module, cycles: u32) -> Expr {
-        while self.stages.len() <= cycles as usize {
-            let before = self.stages[self.stages.len() - 1].clone();
-            let name = format!("{}_{}q", self.name, self.stages.len());
-            let q = match self.reset {
+    pub(super) fn at(&self, m: &mut Module, cycles: u32) -> Expr {
+        let mut line = self.0.borrow_mut();
+        while line.stages.len() <= cycles as usize {
+            let count = line.stages.len();
+            let before = line.stages[count - 1].clone();
+            let name = format!("{}_{count}q", line.name);
+            let q = match line.reset {
                 true => m.reg_reset(&name, &lit(0, before.width())),
                 false => m.reg(&name, before.ty()),
             };
-            m.next(&q, &before);
-            self.stages.push(q);
+            match &line.valid {
+                Some(valid) => {
+                    let valid = valid.at(m, count as u32 - 1);
+                    m.next_when(&q, &valid, &before);
+                }
+                None => m.next(&q, &before),
+            }
+            line.stages.push(q);
         }
-        self.stages[cycles as usize].clone()
+        line.stages[cycles as usize].clone()
     }
 }

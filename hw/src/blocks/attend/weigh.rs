@@ -53,10 +53,10 @@ impl Attend {
         };
         counted(m, &started, &(&issue & &first));
 
-        let line = |name: &str, e: &Expr, reset: bool| Line::new(&format!("wt_{name}"), e, reset);
-        let (mut valids, mut lasts) = (line("valid", &issue, true), line("last", &last, true));
-        let (mut rs, mut ts, mut ends) =
-            (line("query", &r, false), line("position", &t, false), line("end", &end, false));
+        let line = |name: &str, e: &Expr| Line::new(&format!("wt_{name}"), e, true);
+        let (valids, lasts) = (line("valid", &issue), line("last", &last));
+        let beside = |name: &str, e: &Expr| Line::of(&format!("wt_{name}"), e, &valids);
+        let (rs, ts, ends) = (beside("query", &r), beside("position", &t), beside("end", &end));
         let word = m.read(&mem.scores, &self.score_at(parity, &t, &r));
         let word = held(m, "weigh_scores_q", &issue, &word);
         let half = if self.score_lanes() == 1 { lit(0, 1) } else { rs.at(m, 1).bit(0) };
@@ -67,7 +67,9 @@ impl Attend {
         let (top, limit) = (m.read(&mem.top, &at2), m.read(&mem.limit, &at2));
         let distance = m.delay("distance_q", &top.sub_wrap(&score).as_unsigned());
         let masked = m.delay("masked_q", &t2.gt(&limit));
-        let p = m.instance("exp2", &parts.exp2, &[("d_i", &distance), ("zero_i", &masked)]).get("p_o");
+        let valid3 = valids.at(m, 3);
+        let inputs = [("valid_i", &valid3), ("d_i", &distance), ("zero_i", &masked)];
+        let p = m.instance("exp2", &parts.exp2, &inputs).get("p_o");
         let p_at = 3 + Self::EXP2_LATENCY;
 
         m.comment("Sums of p.");
@@ -84,7 +86,7 @@ impl Attend {
         let meet = (p_at + int).max(2 + mul);
         let from = meet - mul - 2;
         let p = cat([&lit(0, 1), &p]).as_signed();
-        let float = m.instance("weigh_float", &parts.weight_float, &[("a_i", &p)]).get("y_o");
+        let float = m.instance("weigh_float", &parts.weight_float, &[("valid_i", &valid_p), ("a_i", &p)]).get("y_o");
         let float = Line::new("weigh_float", &float, false).at(m, meet - p_at - int);
         let t_from = ts.at(m, from);
         let word = m.read(&mem.value_scales, &cat([parity, &self.scale_word(&t_from)]));
@@ -95,9 +97,12 @@ impl Attend {
         let r_from = rs.at(m, from + 1);
         let inverse = m.read(&mem.inverse, &cat([parity, &r_from]));
         let inverse = held(m, "weigh_inverse_q", &valid_from1, &inverse);
-        let ratio = m.instance("weigh_ratio", &parts.mul, &[("a_i", &scale), ("b_i", &inverse)]).get("y_o");
-        let product = m.instance("weigh_product", &parts.mul, &[("a_i", &float), ("b_i", &ratio)]).get("y_o");
-        let weight = m.instance("weigh_fix", &parts.to_int, &[("a_i", &product)]).get("y_o");
+        let [valid_from2, valid_meet, valid_fix] = [from + 2, meet, meet + mul].map(|at| valids.at(m, at));
+        let inputs = [("valid_i", &valid_from2), ("a_i", &scale), ("b_i", &inverse)];
+        let ratio = m.instance("weigh_ratio", &parts.mul, &inputs).get("y_o");
+        let inputs = [("valid_i", &valid_meet), ("a_i", &float), ("b_i", &ratio)];
+        let product = m.instance("weigh_product", &parts.mul, &inputs).get("y_o");
+        let weight = m.instance("weigh_fix", &parts.to_int, &[("valid_i", &valid_fix), ("a_i", &product)]).get("y_o");
         m.unused("weight", &[weight.slice(WEIGHT_BITS, 32 - WEIGHT_BITS)]);
         let at = meet + mul + fix;
 

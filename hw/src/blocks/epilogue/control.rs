@@ -6,7 +6,7 @@ use crate::blocks::fifo::Fifo;
 use crate::blocks::pipe::delay_n;
 use crate::ir::{Design, Expr, IrError, Module, Outputs, Sink, cat, lit, repeat, uint, zero};
 use crate::width::index_width;
-use spec::program::epilogue::{LOGITS, RELU2, RESIDUAL, ROPE, SILU};
+use spec::program::epilogue::{LOGITS, PICK, RANK, RELU2, RESIDUAL, ROPE, SILU};
 
 /// The command in work. Its fields hold until its last beat has left the lanes.
 pub(super) struct Command {
@@ -29,7 +29,11 @@ pub(super) struct Command {
     pub(super) silu: Expr,
     pub(super) relu: Expr,
     pub(super) rope: Expr,
+    /// To the output head, and for what: its list, rows of the list.
     pub(super) logits: Expr,
+    pub(super) rank: Expr,
+    pub(super) pick: Expr,
+    pub(super) keep: Expr,
     /// Words come in pairs.
     pub(super) pair: Expr,
     /// Pairs give one result.
@@ -72,6 +76,16 @@ pub(super) struct RowWords {
 
 /// What the lanes do when.
 pub(super) struct Flow {
+    /// Stage 0 has operands.
+    pub(super) valid: Expr,
+    /// The stage behind the conversions has a beat.
+    pub(super) scaled: Expr,
+    /// Summands are taken, and a cycle later added.
+    pub(super) adds: Expr,
+    pub(super) summing: Expr,
+    /// Stages of the second part, those of [`Lane::LATE`], that have a beat, and whether one of all has.
+    pub(super) late: Expr,
+    pub(super) moving: Expr,
     pub(super) add_vm: Expr,
     pub(super) add_bias: Expr,
     pub(super) bias: Expr,
@@ -148,7 +162,10 @@ impl Epilogue {
             silu: hold("silu", &is(SILU)),
             relu: hold("relu", &is(RELU2)),
             rope: hold("rope", &is(ROPE)),
-            logits: hold("logits", &is(LOGITS)),
+            logits: hold("logits", &(is(LOGITS) | is(RANK) | is(PICK))),
+            rank: hold("rank", &is(RANK)),
+            pick: hold("pick", &is(PICK)),
+            keep: hold("keep", &new("keep")),
             pair: hold("pairs", &(&gate | is(ROPE))),
             gate: hold("gate", &gate),
             rope_words: hold("rope_words", &new("rope_words")),
@@ -171,21 +188,25 @@ impl Epilogue {
         m.comment("Row words: scales, then biases, of as many words as the tile has.");
         let width = 32 * self.rows;
         let row = m.sink("row", &[("data", uint(width))]);
+        let pick = m.sink("pick", &[("data", uint(width))]);
         let queue_of = Fifo { width, depth: 2 }.build(design)?;
         let left_q = m.reg_reset("row_left_q", &zero(cmd.new_words.ty()));
         let bias_next_q = m.reg_reset("bias_next_q", &lit(0, 1));
         let to_bias = m.wire("to_bias", &(&bias_next_q | !&cmd.row_scale));
         let open = m.wire("row_open", &left_q.any());
         let pop = m.net("word_done", uint(1));
-        let push_scale = m.wire("push_scale", &(&row.valid & &open & !&to_bias));
-        let push_bias = m.wire("push_bias", &(&row.valid & &open & &to_bias));
+        let there = m.wire("row_there", &cmd.pick.mux(&pick.valid, &row.valid));
+        let push_scale = m.wire("push_scale", &(&there & &open & !&to_bias));
+        let push_bias = m.wire("push_bias", &(&there & &open & &to_bias));
         let (pop_scale, pop_bias) = (&pop & &cmd.row_scale, &pop & &cmd.bias);
-        let data = row.field("data");
+        let data = m.wire("row_word", &cmd.pick.mux(&pick.field("data"), &row.field("data")));
         let inputs = |push, pop| [("in_valid_i", push), ("in_data_i", &data), ("out_ready_i", pop)];
         let scales = m.instance("scales", &queue_of, &inputs(&push_scale, &pop_scale));
         let biases = m.instance("biases", &queue_of, &inputs(&push_bias, &pop_bias));
-        m.drive(&row.ready, &(&open & to_bias.mux(&biases.get("in_ready_o"), &scales.get("in_ready_o"))));
-        let taken = m.wire("row_taken", &row.fire());
+        let room = m.wire("row_room", &(&open & to_bias.mux(&biases.get("in_ready_o"), &scales.get("in_ready_o"))));
+        m.drive(&row.ready, &(&room & !&cmd.pick));
+        m.drive(&pick.ready, &(&room & &cmd.pick));
+        let taken = m.wire("row_taken", &(&there & &room));
         m.next_when(&bias_next_q, &taken, &(!&to_bias & &cmd.bias));
         let complete = &taken & (&to_bias | !&cmd.bias);
         let begin = &cmd.start & &cmd.new_rows;
@@ -306,9 +327,20 @@ impl Epilogue {
         m.drive(&ops.pop_old, &(&late[Lane::OLD as usize] & &cmd.residual));
         let second_q = m.delay("second_q", &swap_q);
         let second = delay_n(m, "second_late", &second_q, Lane::SIN);
+        let any = |stages: &[Expr]| cat(stages).any();
+        let moving_q = m.reg_reset("moving_q", &lit(0, 1));
+        m.next(&moving_q, &(&take | &swap_q | any(&late[..Lane::OLD as usize])));
+        let adds = m.wire("adds", &(stage(add) | &again));
+        let summing = m.delay("summing_q", &adds);
         let early = cat(&stages[1..]).any();
         m.drive(busy, &(early | cat(&late).any() | &swap_q));
         Ok(Flow {
+            valid: stage(0).clone(),
+            scaled: stage(Lane::SCALE).clone(),
+            adds,
+            summing,
+            late: cat(Lane::LATE.iter().rev().map(|at| late[*at as usize].clone())),
+            moving: moving_q,
             add_vm,
             add_bias,
             bias: waiting.get("out_data_o"),

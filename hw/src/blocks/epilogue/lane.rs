@@ -19,7 +19,7 @@ pub struct Lane {
 /// When things happen in a lane. Cycle 0 has the operands `acc_i`, `act_i`, `row_i`.
 impl Lane {
     /// Cycles of the two conversions side by side.
-    const SCALE: u32 = if Mul::LATENCY > FromInt::LATENCY { Mul::LATENCY } else { FromInt::LATENCY };
+    pub const SCALE: u32 = if Mul::LATENCY > FromInt::LATENCY { Mul::LATENCY } else { FromInt::LATENCY };
     /// The first summand `other_i` is taken.
     pub const ADD: u32 = Self::SCALE + Mul::LATENCY;
     /// Register that makes the way around the adder an odd number of cycles, so that two sums fit every second cycle.
@@ -37,6 +37,8 @@ impl Lane {
     pub const OLD: u32 = Self::SIN + Mul::LATENCY;
     /// The result is there.
     pub const RESULT: u32 = Self::OLD + 1 + Add::LATENCY;
+    /// Stages of the second part where units take operands.
+    pub const LATE: [u32; 5] = [0, Self::COS, Self::SIN, Self::OLD, Self::OLD + 1];
 }
 
 impl Lane {
@@ -55,7 +57,10 @@ impl Lane {
              \x20        cycle swap_i exchanges them. Counted from the cycle after take_i or swap_i: cos at {},\n\
              \x20        sin (negative in the first of two) at {}, old at {}, y at {}\n\
              Latency  {} cycles ({}), one result per cycle; two sums or a rotation every second cycle\n\
-             Stalls   none: no valid, no reset. Adding -0 changes nothing, so what is not asked for adds -0\n\
+             Stalls   none, no reset: valid_i at 0, scaled_i at {}, other_valid_i with other, sum_i a cycle later, then\n\
+             \x20        the bits of late_i at {:?}\n\
+             \x20        after take_i or swap_i, and moving_i from there on. Adding -0 changes nothing, so what is not\n\
+             \x20        asked for adds -0\n\
              Oracle   sim::blocks::epilogue",
             self.pairs,
             Self::ADD,
@@ -68,7 +73,14 @@ impl Lane {
             Self::RESULT,
             Self::SUM + 1 + Self::RESULT,
             Self::SUM + Self::AGAIN + 1 + Self::RESULT,
+            Self::SCALE,
+            Self::LATE,
         ));
+        let [valid, scaled, adds, summing] =
+            ["valid_i", "scaled_i", "other_valid_i", "sum_i"].map(|n| m.input(n, uint(1)));
+        let late = m.input("late_i", uint(Self::LATE.len() as u32));
+        let [loaded, at_cos, at_sin, at_old, at_result] = [0, 1, 2, 3, 4].map(|at| late.bit(at));
+        let moving = m.input("moving_i", uint(1));
         let sum_in = m.input("acc_i", sint(acc));
         let [act, row, other] = ["act_i", "row_i", "other_i"].map(|n| m.input(n, uint(32)));
         let again = m.input("again_i", uint(1));
@@ -77,24 +89,24 @@ impl Lane {
         let [silu, relu, rope] = ["silu_i", "relu_i", "rope_i"].map(|n| m.input(n, uint(1)));
         let [cos, sin, old] = ["cos_i", "sin_i", "old_i"].map(|n| m.input(n, uint(32)));
         let y = m.output("y_o", uint(32));
-        let unit = |m: &mut Module, role: &str, of: &Interface, a: &Expr, b: &Expr| -> Expr {
-            let out: Outputs = m.instance(role, of, &[("a_i", a), ("b_i", b)]);
+        let unit = |m: &mut Module, role: &str, of: &Interface, valid: &Expr, a: &Expr, b: &Expr| -> Expr {
+            let out: Outputs = m.instance(role, of, &[("valid_i", valid), ("a_i", a), ("b_i", b)]);
             out.get("y_o")
         };
 
         m.comment("Dequantise.");
-        let float = m.instance("float", &from_int, &[("a_i", &sum_in)]).get("y_o");
+        let float = m.instance("float", &from_int, &[("valid_i", &valid), ("a_i", &sum_in)]).get("y_o");
         let float = delay_n(&mut m, "float", &float, Self::SCALE - FromInt::LATENCY);
-        let scale = unit(&mut m, "scale", &mul, &act, &row);
+        let scale = unit(&mut m, "scale", &mul, &valid, &act, &row);
         let scale = delay_n(&mut m, "scale", &scale, Self::SCALE - Mul::LATENCY);
-        let value = unit(&mut m, "value", &mul, &float, &scale);
+        let value = unit(&mut m, "value", &mul, &scaled, &float, &scale);
 
         m.comment("Add the other summand, and another one to the sum.");
         let sum = m.net("sum", uint(32));
         let around = delay_n(&mut m, "around", &sum, Self::AGAIN_EXTRA);
-        let left_q = m.delay("left_q", &again.mux(&around, &value));
-        let right_q = m.delay("right_q", &other);
-        let added = unit(&mut m, "add", &add, &left_q, &right_q);
+        let left_q = hold(&mut m, "left_q", &adds, &again.mux(&around, &value));
+        let right_q = hold(&mut m, "right_q", &adds, &other);
+        let added = unit(&mut m, "add", &add, &summing, &left_q, &right_q);
         m.drive(&sum, &added);
 
         m.comment("First halves of pairs wait for the second.");
@@ -108,30 +120,42 @@ impl Lane {
         m.next_when(&b_q, &load, &swap.mux(&a_q, &sum));
 
         m.comment("a sigmoid(a) | relu(a) relu(a) | a cos");
-        let sig = m.instance("sigmoid", &sigmoid, &[("x_i", &a_q)]).get("y_o");
-        let a = delay_n(&mut m, "a_late", &a_q, Self::COS);
+        let sig = m.instance("sigmoid", &sigmoid, &[("valid_i", &loaded), ("x_i", &a_q)]).get("y_o");
+        let a = moved(&mut m, "a_late", &moving, &a_q, Self::COS);
         let nan = a.slice(23, 8).all() & a.low(23).any();
         let rectified = m.wire("rectified", &(a.bit(31) | nan).mux(&lit(0, 32), &a));
         let left = m.wire("gate_left", &relu.mux(&rectified, &a));
         let right = m.wire("gate_right", &silu.mux(&sig, &relu.mux(&rectified, &cos)));
-        let gate = unit(&mut m, "gate", &mul, &left, &right);
+        let gate = unit(&mut m, "gate", &mul, &at_cos, &left, &right);
 
         m.comment("act(a) b | b sin | b 1");
         let gated = m.wire("gated", &(&silu | &relu));
-        let b = delay_n(&mut m, "b_late", &b_q, Self::SIN);
+        let b = moved(&mut m, "b_late", &moving, &b_q, Self::SIN);
         let one = lit(1f32.to_bits().into(), 32);
         let left = m.wire("product_left", &gated.mux(&gate, &b));
         let right = m.wire("product_right", &gated.mux(&b, &rope.mux(&sin, &one)));
-        let product = unit(&mut m, "product", &mul, &left, &right);
+        let product = unit(&mut m, "product", &mul, &at_sin, &left, &right);
 
         m.comment("a cos + b sin | product + old");
-        let turned = delay_n(&mut m, "turned", &gate, Mul::LATENCY);
-        let first_q = m.delay("first_q", &rope.mux(&turned, &old));
-        let second_q = m.delay("second_q", &product);
-        let result = unit(&mut m, "result", &add, &first_q, &second_q);
+        let turned = moved(&mut m, "turned", &moving, &gate, Mul::LATENCY);
+        let first_q = hold(&mut m, "first_q", &at_old, &rope.mux(&turned, &old));
+        let second_q = hold(&mut m, "second_q", &at_old, &product);
+        let result = unit(&mut m, "result", &add, &at_result, &first_q, &second_q);
         m.drive(&y, &result);
         design.add(m)
     }
+}
+
+/// A register without reset that loads `value` with `enable`.
+fn hold(m: &mut Module, name: &str, enable: &Expr, value: &Expr) -> Expr {
+    let q = m.reg(name, value.ty());
+    m.next_when(&q, enable, value);
+    q
+}
+
+/// `value`, `cycles` of those with `moving` later: one enable, so that the registers are shift registers of LUTs.
+fn moved(m: &mut Module, name: &str, moving: &Expr, value: &Expr, cycles: u32) -> Expr {
+    (1..=cycles).fold(value.clone(), |value, at| hold(m, &format!("{name}{at}_q"), moving, &value))
 }
 
 /// What adds nothing to any number.

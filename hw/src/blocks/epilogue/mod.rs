@@ -36,7 +36,7 @@ pub struct Epilogue {
 }
 
 /// Fields of a command, in port order; `groups` follows.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "words",
     "mode",
     "accumulate",
@@ -50,6 +50,7 @@ const FIELDS: [&str; 14] = [
     "cols",
     "base",
     "final",
+    "keep",
     "groups",
 ];
 /// Commands that wait.
@@ -122,12 +123,13 @@ impl Epilogue {
         m.header(&format!(
             "Epilogue: y = float(sum) * (act_scale[slot] * row_scale), + vector memory, + bias, then by mode\n\
              STORE y | RESIDUAL memory + y | SILU silu(a) b | RELU2 relu(a)^2 b | ROPE a cos - b sin, b cos + a sin |\n\
-             LOGITS to the output head. a and b are an even word and the odd one after it.\n\n\
+             LOGITS, RANK and PICK to the output head. a and b are an even word and the odd one after it.\n\n\
              Shapes   sum [{q} rows, {p} slots] i{acc} | row [{q}] binary32 | act_scale [{v}] binary32 of a group\n\
              \x20        vm, vm_wr, log [{v} slots, {l} rows] binary32: lane v*{l} + l. VM address column_word*{ng} + group\n\
              Order    word, group, run of {l} rows; one beat a cycle. Column of a lane: w*{q} + s*{l} + l, or half of w for\n\
              \x20        gates. Columns from `cols` on are +0, but in ROPE. The other summand is at `acc` + column word of w\n\
-             Rows     a beat of scales for each word if row_scale, then a beat of biases if bias\n\
+             Rows     a beat of scales for each word if row_scale, then a beat of biases if bias; in PICK the scales come\n\
+             \x20        from pick. log has the scales of its rows\n\
              Rotary   rope writes cos and sin of element `index` of a slot; {half} elements at most\n\
              Latency  {lat} cycles from a word of sums to its first result, {again} more if a summand and a bias are added\n\
              Rate     one beat a cycle; every second cycle: accumulate with bias or RESIDUAL, odd words of ROPE.\n\
@@ -214,6 +216,12 @@ impl Epilogue {
                 let old = cmd.residual.mux(&lane_of_word(&operands.old), &lane::nothing());
                 let (cos, sin) = (lane_of_word(&cos), lane_of_word(&sin));
                 let inputs = [
+                    ("valid_i", &flow.valid),
+                    ("scaled_i", &flow.scaled),
+                    ("other_valid_i", &flow.adds),
+                    ("sum_i", &flow.summing),
+                    ("late_i", &flow.late),
+                    ("moving_i", &flow.moving),
                     ("acc_i", &acc),
                     ("act_i", &act),
                     ("row_i", &row),
@@ -234,7 +242,7 @@ impl Epilogue {
             })
             .collect();
         let results = cat(results.iter().rev());
-        let waiting = self.results(m, design, &cmd, &beat, &flow, &results)?;
+        let waiting = self.results(m, design, &cmd, &beat, &flow, (&results, &row_q))?;
         m.drive(&idle, &!cat([&cmd.waiting, &cmd.active, &fetching, &busy, &waiting]).any());
         let mut done = Module::new("");
         std::mem::swap(m, &mut done);

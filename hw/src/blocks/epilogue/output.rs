@@ -3,6 +3,7 @@
 use super::control::{Beat, Command, Flow};
 use super::{Epilogue, ROW, counter};
 use crate::blocks::fifo::Fifo;
+use crate::blocks::ring::KEEP;
 use crate::ir::{Design, Expr, IrError, Module, cat, lit, repeat, uint};
 use crate::width::index_width;
 
@@ -16,7 +17,7 @@ impl Epilogue {
         cmd: &Command,
         beat: &Beat,
         flow: &Flow,
-        results: &Expr,
+        (results, scales): (&Expr, &Expr),
     ) -> Result<Expr, IrError> {
         m.comment("Where a result goes is known when its beat is issued; a rotation writes two words.");
         let (l, v, queue) = (self.lanes, self.vtokens, self.queue());
@@ -50,7 +51,8 @@ impl Epilogue {
         let fit = |e: &Expr| if e.width() > ROW { e.low(ROW) } else { e.extend(ROW) };
         let row = cmd.base.add_wrap(&fit(&start)).extend(at);
         let place = cmd.logits.mux(&row, &self.vm_address(&word, &g_q).extend(at));
-        let name = cat([&cmd.logits, &cmd.final_tile, &last_q, &mask, &g_q, &place]);
+        let name =
+            cat([&cmd.keep, scales, &cmd.pick, &cmd.rank, &cmd.logits, &cmd.final_tile, &last_q, &mask, &g_q, &place]);
         let names_of = Fifo { width: name.width(), depth: queue }.build(design)?;
         let named = &name_q | &twin_q;
         let inputs = [("in_valid_i", &named), ("in_data_i", &name), ("out_ready_i", &pop)];
@@ -81,8 +83,12 @@ impl Epilogue {
                 ("group", uint(groups)),
                 ("row", uint(ROW)),
                 ("mask", uint(l)),
+                ("scale", uint(32 * l)),
                 ("last", uint(1)),
                 ("final", uint(1)),
+                ("rank", uint(1)),
+                ("pick", uint(1)),
+                ("keep", uint(KEEP)),
             ],
         );
         m.drive(&log.valid, &(&there & &logits));
@@ -92,6 +98,10 @@ impl Epilogue {
         m.drive(&log.field("mask"), &mask);
         m.drive(&log.field("last"), &name.bit(flags));
         m.drive(&log.field("final"), &name.bit(flags + 1));
+        m.drive(&log.field("rank"), &name.bit(flags + 3));
+        m.drive(&log.field("pick"), &name.bit(flags + 4));
+        m.drive(&log.field("scale"), &name.slice(flags + 5, 32 * l));
+        m.drive(&log.field("keep"), &name.slice(flags + 5 + 32 * l, KEEP));
         m.drive(&pop, &(&there & logits.mux(&log.ready, &vm.ready)));
         Ok(booked_q.any())
     }

@@ -22,7 +22,7 @@ impl Sigmoid {
     /// Cycles from the argument to the result.
     pub const LATENCY: u32 = 10;
 
-    /// Adds the module `tern_sigmoid`: `x_i` -> `y_o`.
+    /// Adds the module `tern_sigmoid`: `valid_i`, `x_i` -> `y_o`.
     pub fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let table = SigmoidTable::default();
         // entries are at least one half, which is added later
@@ -35,11 +35,12 @@ impl Sigmoid {
             "y = sigmoid(x) in units of 2^-{RESULT_BITS}: table of {} entries over [0, {LIMIT}), linear between.\n\n\
              Shapes   binary32 in and out; |x| rounded to {ARGUMENT_BITS} fraction bits, u{ARGUMENT}; entry u{RESULT_BITS}, rise u{rise}\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::sigmoid::SigmoidTable::fixed (sim::blocks::epilogue)",
             1 << INDEX_BITS,
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let x = m.input("x_i", uint(32));
         let y = m.output("y_o", uint(32));
 
@@ -98,6 +99,7 @@ impl Sigmoid {
         let packed = cat([&lit(0, 1), &exp, &normal.low(RESULT_BITS), &lit(0, 23 - RESULT_BITS)]);
         let y_q = m.delay("y_q", &normal.bit(RESULT_BITS).mux(&packed, &lit(0, 32)));
         m.drive(&y, &y_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

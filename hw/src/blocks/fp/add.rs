@@ -13,18 +13,19 @@ impl Add {
     /// Cycles from the operands to the sum.
     pub const LATENCY: u32 = 6;
 
-    /// Adds the module `tern_fadd`: `a_i`, `b_i` -> `y_o`.
+    /// Adds the module `tern_fadd`: `valid_i`, `a_i`, `b_i` -> `y_o`.
     pub fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let mut m = Module::new("tern_fadd");
         m.header(&format!(
             "y = a + b in binary32, nearest even, results below 2^-126 are zeros.\n\n\
              Shapes   binary32 in and out; aligned sum u28: carry, 24 bits, guard, round, sticky\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Not here an underflow that needs rounding: a sum below 2^-126 is a multiple of 2^-149\n\
              Oracle   spec::numerics::f32ops::add (sim::blocks::fp)",
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", uint(32));
         let b = m.input("b_i", uint(32));
         let y = m.output("y_o", uint(32));
@@ -93,6 +94,7 @@ impl Add {
         let y_out_q = m.delay("y_out_q", &packed);
         m.unused("zero", &[fa.zero, fb.zero]);
         m.drive(&y, &y_out_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

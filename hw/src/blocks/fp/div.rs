@@ -73,17 +73,18 @@ impl Div {
     /// rounding, packing.
     pub const LATENCY: u32 = STEPS + 4;
 
-    /// Adds the module `tern_fdiv`: `a_i`, `b_i` -> `y_o`.
+    /// Adds the module `tern_fdiv`: `valid_i`, `a_i`, `b_i` -> `y_o`.
     pub fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let mut m = Module::new("tern_fdiv");
         m.header(&format!(
             "y = a / b in binary32, nearest even, results below 2^-126 are zeros.\n\n\
              Shapes   binary32 in and out; remainder i{REMAINDER}, one quotient bit a stage, not restoring\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::f32ops::div (sim::blocks::fp)",
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", uint(32));
         let b = m.input("b_i", uint(32));
         let y = m.output("y_o", uint(32));
@@ -113,6 +114,7 @@ impl Div {
         let packed = pack(&mut m, &decided);
         let y_out_q = m.delay("y_out_q", &packed);
         m.drive(&y, &y_out_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

@@ -14,7 +14,7 @@ impl FromInt {
     /// Cycles from the integer to the float.
     pub const LATENCY: u32 = 4;
 
-    /// Adds the module `tern_i2f_w<width>`: `a_i` (signed) -> `y_o`.
+    /// Adds the module `tern_i2f_w<width>`: `valid_i`, `a_i` (signed) -> `y_o`.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let width = self.width;
         let name = format!("tern_i2f_w{width}");
@@ -28,10 +28,11 @@ impl FromInt {
             "y = the binary32 nearest to a, ties to even.\n\n\
              Shapes   i{width} in, binary32 out\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::f32ops::from_i64 (sim::blocks::fp)",
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", sint(width));
         let y = m.output("y_o", uint(32));
 
@@ -70,6 +71,7 @@ impl FromInt {
         };
         let y_q = m.delay("y_q", &cat([&sign_q3, &one.mux(&magnitude, &lit(0, 31))]));
         m.drive(&y, &y_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

@@ -11,8 +11,8 @@
 //! | [`DivIter`] | `tern_fdiv_iter` | 29 | every 30 cycles, with streams |
 //! | [`Sqrt`] | `tern_fsqrt` | 28 | every 29 cycles, with streams |
 //!
-//! The pipelines have no reset, no valid and no stall: `y_o` belongs to the operands of `LATENCY` cycles
-//! earlier. [`super::pipe::Credit`] makes ready/valid streams of them.
+//! The pipelines have no reset and no stall: `y_o` belongs to the operands of `LATENCY` cycles earlier if
+//! `valid_i` came with them, and stays until the next operands' result. [`super::pipe::Credit`] makes ready/valid streams of them.
 
 mod add;
 mod div;

@@ -16,18 +16,19 @@ impl Mul {
     /// Cycles from the operands to the product.
     pub const LATENCY: u32 = 5;
 
-    /// Adds the module `tern_fmul`: `a_i`, `b_i` -> `y_o`.
+    /// Adds the module `tern_fmul`: `valid_i`, `a_i`, `b_i` -> `y_o`.
     pub fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let mut m = Module::new("tern_fmul");
         m.header(&format!(
             "y = a * b in binary32, nearest even, results below 2^-126 are zeros.\n\n\
              Shapes   binary32 in and out; significands u24 x u24 -> u48 as u24 x u{SPLIT} and u24 x u{}\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::f32ops::mul (sim::blocks::fp)",
             24 - SPLIT,
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", uint(32));
         let b = m.input("b_i", uint(32));
         let y = m.output("y_o", uint(32));
@@ -78,6 +79,7 @@ impl Mul {
         let packed = pack(&mut m, &decided);
         let y_out_q = m.delay("y_out_q", &packed);
         m.drive(&y, &y_out_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

@@ -12,17 +12,18 @@ impl ToInt {
     /// Cycles from the float to the integer.
     pub const LATENCY: u32 = 3;
 
-    /// Adds the module `tern_f2i`: `a_i` -> `y_o` (signed).
+    /// Adds the module `tern_f2i`: `valid_i`, `a_i` -> `y_o` (signed).
     pub fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let mut m = Module::new("tern_f2i");
         m.header(&format!(
             "y = the integer nearest to a, ties to even; saturates, NaN gives 0.\n\n\
              Shapes   binary32 in, i32 out\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::f32ops::round_to_i32 (sim::blocks::fp)",
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", uint(32));
         let y = m.output("y_o", sint(32));
 
@@ -54,6 +55,7 @@ impl ToInt {
         let y_q = m.delay("y_q", &zero_q2.mux(&lit(0, 32), &beyond_q2.mux(&extreme, &rounded)));
         m.unused("class", &[f.zero, f.inf]);
         m.drive(&y, &y_q.as_signed());
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

@@ -19,10 +19,11 @@ impl ToCode {
             "Code of a binary32: y = clamp(round(a), -127, 127), ties to even, NaN gives 0.\n\n\
              Shapes   binary32 in, i8 out (bits as u8)\n\
              Latency  {} cycles, one result per cycle\n\
-             Stalls   none: no valid, no reset\n\
+             Stalls   none, no reset; a stage moves only with a value\n\
              Oracle   spec::numerics::quant (sim::blocks::quantize)",
             Self::LATENCY
         ));
+        let valid = m.input("valid_i", uint(1));
         let a = m.input("a_i", uint(32));
         let y = m.output("y_o", uint(8));
 
@@ -50,6 +51,7 @@ impl ToCode {
         let code = sign_q.mux(&magnitude.neg().as_unsigned(), &magnitude.extend(8));
         let code_q = m.delay("code_q", &code);
         m.drive(&y, &code_q);
+        m.pipeline(&valid, &[]);
         design.add(m)
     }
 }

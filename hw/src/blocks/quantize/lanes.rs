@@ -80,7 +80,7 @@ impl Quantize {
         let lane = |word: &Expr, l: u32| word.lane(l, 32);
         let mut ys = Vec::new();
         for l in 0..all {
-            let inputs = [("a_i", &lane(&x_q2, l)), ("b_i", &lane(&weight_q, l % lanes))];
+            let inputs = [("valid_i", &valid), ("a_i", &lane(&x_q2, l)), ("b_i", &lane(&weight_q, l % lanes))];
             ys.push(m.instance(&format!("y{l}"), &mul_of, &inputs).get("y_o"));
         }
         let (mut x, mut now, mut before) = (x_q2, valid.clone(), valid);
@@ -118,7 +118,8 @@ impl Quantize {
             let own = lane(&x, l);
             let a = emit.mux(&ys[l as usize], &own);
             let b = emit.mux(&inverse_q.lane(l / lanes, 32), &own);
-            products.push(m.instance(&format!("z{l}"), &mul_of, &[("a_i", &a), ("b_i", &b)]).get("y_o"));
+            let inputs = [("valid_i", &now), ("a_i", &a), ("b_i", &b)];
+            products.push(m.instance(&format!("z{l}"), &mul_of, &inputs).get("y_o"));
         }
         let about = delay_n(m, "about_z", &about.low(top), product);
         let scanned = valid_n(m, "scanned_z", &(&scanned & &command.rms), product);
@@ -161,7 +162,10 @@ impl Quantize {
 
         m.comment("Codes.");
         let codes: Vec<Expr> = (0..all)
-            .map(|l| m.instance(&format!("code{l}"), &code_of, &[("a_i", &products[l as usize])]).get("y_o"))
+            .map(|l| {
+                let inputs = [("valid_i", &emitted), ("a_i", &products[l as usize])];
+                m.instance(&format!("code{l}"), &code_of, &inputs).get("y_o")
+            })
             .collect();
         let code_valid = valid_n(m, "code_valid", &emitted, ToCode::LATENCY);
         let code_last = delay_n(m, "code_last", &last, ToCode::LATENCY);

@@ -125,7 +125,8 @@ impl Scalar {
         let divisor_q = m.reg("divisor_q", uint(32));
         m.next_when(&dividend_q, &issue, &dividend);
         m.next_when(&divisor_q, &issue, &divisor);
-        let div = m.instance("div", &div_of, &[("a_i", &dividend_q), ("b_i", &divisor_q)]);
+        let issue_q = valid_n(&mut m, "issue", &issue, 1);
+        let div = m.instance("div", &div_of, &[("valid_i", &issue_q), ("a_i", &dividend_q), ("b_i", &divisor_q)]);
 
         m.comment("Every quotient is multiplied: by max, by the factor of queries or by one.");
         let lane = index_width(vtokens.into());
@@ -138,7 +139,9 @@ impl Scalar {
         let multiplier = times_max.mux(&quotient_max, &times_factor.mux(&factor, &one));
         let quotient_q = m.delay("quotient_q", &div.get("y_o"));
         let multiplier_q = m.delay("multiplier_q", &multiplier);
-        let mul = m.instance("mul", &mul_of, &[("a_i", &quotient_q), ("b_i", &multiplier_q)]);
+        let there_q = valid_n(&mut m, "quotient_there", &valid, 1);
+        let inputs = [("valid_i", &there_q), ("a_i", &quotient_q), ("b_i", &multiplier_q)];
+        let mul = m.instance("mul", &mul_of, &inputs);
         let product = mul.get("y_o");
         let tag = line(&mut m, "product_tag", &tag, Mul::LATENCY + 1);
         let valid = valid_line(&mut m, "multiplied", &valid, Mul::LATENCY + 1);
@@ -169,7 +172,7 @@ impl Scalar {
         let products_ready = queue.get("in_ready_o");
 
         let to_mean = &valid & is(&tag, MEAN);
-        let add = m.instance("add", &add_of, &[("a_i", &product), ("b_i", &eps)]);
+        let add = m.instance("add", &add_of, &[("valid_i", &to_mean), ("a_i", &product), ("b_i", &eps)]);
         let push = valid_n(&mut m, "mean_valid", &to_mean, Add::LATENCY);
         let pop = m.net("pop_mean", uint(1));
         let inputs = [("in_valid_i", &push), ("in_data_i", &add.get("y_o")), ("out_ready_i", &pop)];

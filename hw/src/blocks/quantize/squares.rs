@@ -72,7 +72,8 @@ impl Squares {
         let sum = m.output("sum_o", uint(32 * vtokens));
         let (step, end) = self.control(&mut m);
 
-        let write = valid_n(&mut m, "write", &step.on, Add::LATENCY + 1);
+        let on_q = valid_n(&mut m, "on", &step.on, 1);
+        let write = valid_n(&mut m, "write", &on_q, Add::LATENCY);
         let place = delay_n(&mut m, "write_place", &step.left, Add::LATENCY + 1);
         let mut sums = Vec::new();
         for v in 0..vtokens {
@@ -105,7 +106,8 @@ impl Squares {
                 let b_q = m.reg(&format!("b{v}_{l}_q"), uint(32));
                 m.next_when(&a_q, &step.on, &lefts[at]);
                 m.next_when(&b_q, &step.on, &step.tree.mux(&other, &square.lane(v * lanes + l, 32)));
-                let add: Outputs = m.instance(&format!("add{v}_{l}"), &add_of, &[("a_i", &a_q), ("b_i", &b_q)]);
+                let inputs = [("valid_i", &on_q), ("a_i", &a_q), ("b_i", &b_q)];
+                let add: Outputs = m.instance(&format!("add{v}_{l}"), &add_of, &inputs);
                 m.write(&memories[at], &write, &place, &add.get("y_o"));
                 if l == 0 {
                     sums.push(add.get("y_o"));

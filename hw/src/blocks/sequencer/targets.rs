@@ -29,6 +29,7 @@ const fn t(name: &'static str, op: Op, when: When, fields: &'static [&'static st
 }
 
 const RUN: &[&str] = &["addr", "packets", "words"];
+const WEIGHTS: &[&str] = &["sherry", "listed", "addr", "stride", "packets", "words", "each"];
 const KV: &[&str] = &["vectors", "kv_off", "kv_stride", "row_beats", "scale_off"];
 const QUANT: &[&str] = &["mode", "norm", "src", "words", "vectors", "dst", "count", "eps", "factor"];
 const PACK: &[&str] = &["cols", "seg_cols", "group_cols", "sherry"];
@@ -47,11 +48,12 @@ const EPILOGUE: &[&str] = &[
     "cols",
     "base",
     "final",
+    "keep",
 ];
 
 /// All command sources.
 pub(super) const TARGETS: [Target; 11] = [
-    t("w_cmd", Op::Stream, When::Stream(stream::WEIGHT), &["sherry", "addr", "stride", "packets", "words"], false),
+    t("w_cmd", Op::Stream, When::Stream(stream::WEIGHT), WEIGHTS, false),
     t("row_cmd", Op::Stream, When::Stream(stream::ROW), RUN, false),
     t("norm_cmd", Op::Stream, When::Stream(stream::NORM), RUN, false),
     t("mult_cmd", Op::Stream, When::Stream(stream::MULT), RUN, false),
@@ -64,8 +66,8 @@ pub(super) const TARGETS: [Target; 11] = [
     t("attend_cmd", Op::Attend, When::Always, &[], false),
 ];
 
-/// The most that `mode` of these operations may be.
-pub(super) const MODES: [(Op, u32); 2] = [(Op::Quant, quant::NORM), (Op::Linear, spec::program::epilogue::LOGITS)];
+/// The most that `mode` of these operations may be; Linear has a mode for every number.
+pub(super) const MODES: [(Op, u32); 1] = [(Op::Quant, quant::NORM)];
 
 /// A field of a descriptor.
 pub(super) fn field_of(descriptor: &Expr, field: &Field) -> Expr {

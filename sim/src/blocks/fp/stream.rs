@@ -50,8 +50,9 @@ impl Block for Streamed {
         let input = m.sink("in", if self.0.operands.two() { &fields } else { &fields[..1] });
         let output = m.source("out", &[("y", uint(32))]);
         let (a, b) = (input.field("a"), input.field("b"));
-        let operands = [("a_i", &a), ("b_i", &b)];
-        let unit = m.instance("unit", &unit, if self.0.operands.two() { &operands } else { &operands[..1] });
+        let fire = input.fire();
+        let operands = [("valid_i", &fire), ("a_i", &a), ("b_i", &b)];
+        let unit = m.instance("unit", &unit, if self.0.operands.two() { &operands } else { &operands[..2] });
         let y = unit.get("y_o").as_unsigned();
         let inputs = [("in_valid_i", &input.valid), ("y_i", &y), ("out_ready_i", &output.ready)];
         let shell = m.instance("shell", &shell, &inputs);
@@ -128,18 +129,13 @@ fn from_int() -> Box<dyn Block> {
 
 /// Planted bugs in the float units and in their shell.
 pub const MUTATIONS: &[Mutation] = &[
-    bug(
-        "fp add: what alignment loses is forgotten",
-        add,
-        "wire [25:0] align_lost = ",
-        "wire [25:0] align_lost = 26'h0 & ",
-    ),
+    bug("fp add: what alignment loses is forgotten", add, " align_lost = ", " align_lost = 26'h0 & "),
     bug("fp add: an exact zero keeps its sign", add, "sign_late_q2 & ~(none & subtract_q3)", "sign_late_q2"),
-    bug("fp mul: all ones below 2^-126 become zero", mul, "wire reaches_min = ", "wire reaches_min = 1'b0 & "),
+    bug("fp mul: all ones below 2^-126 become zero", mul, " reaches_min = ", " reaches_min = 1'b0 & "),
     bug("fp mul: halves go up", mul, "(|product[21:0])", "1'b1"),
     bug("fp div: a step never adds the divisor", div, "^ {25{~remainder_q[24]}}", "^ {25{1'b1}}"),
     bug("fp sqrt: a negative operand has a root", sqrt, "in_a_i[31] & ~a_zero", "1'b0"),
     bug("fp to int: negative halves go up", to_int, "up ^ sign_late_q", "up"),
-    bug("fp from int: ties go up", from_int, "wire up = ", "wire up = 1'b1 & normal_q[7] | "),
+    bug("fp from int: ties go up", from_int, " up = ", " up = 1'b1 & normal_q[7] | "),
     bug("fp shell: one beat too many", add, "count_q != 4'd8", "count_q != 4'd9"),
 ];

@@ -1,16 +1,25 @@
-//! The output head: best row of every slot, logits to memory.
+//! The output head: best row of every slot, logits to memory, the list of the best groups of rows.
+
+mod list;
+mod tournament;
 
 use super::fifo::Fifo;
-use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, repeat, uint, zero};
+use super::ring::KEEP;
+use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, cat, lit, repeat, uint, zero};
 use crate::width::index_width;
 use std::rc::Rc;
+use tournament::Entry;
 
 /// Arg-max over all rows for each of `tokens` slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadOut {
+    /// Rows `Q` of a group.
+    pub rows: u32,
+    /// Groups that are listed at most.
+    pub list: u32,
     /// Token slots `P`.
     pub tokens: u32,
-    /// Columns `L` of a vector word.
+    /// Columns `L` of a vector word, divides `rows`.
     pub lanes: u32,
     /// Token slots `V` of a vector word, divides `tokens`.
     pub vtokens: u32,
@@ -25,29 +34,6 @@ pub const ADDR: u32 = 40;
 /// Writes that may wait for the memory port.
 const QUEUE: u32 = 4;
 const KEY: u32 = 32;
-
-/// An unsigned number that orders binary32: `-0 = 0`, infinity counts as the largest number; minus infinity
-/// and NaN give zero, which beats nothing.
-fn key(x: &Expr) -> Expr {
-    let (sign, rest) = (x.bit(31), x.low(31));
-    let special = x.slice(23, 8).all();
-    let nothing = &sign | x.low(23).any();
-    let largest = lit(0xff7f_ffff, KEY);
-    let number = (&sign & rest.any()).mux(&cat([lit(0, 1), !&rest]), &cat([lit(1, 1), rest.clone()]));
-    special.mux(&nothing.mux(&lit(0, KEY), &largest), &number)
-}
-
-/// The number of a key: zero is positive, the zero key gives minus infinity.
-fn number(key: &Expr) -> Expr {
-    let finite = key.bit(31).mux(&cat([lit(0, 1), key.low(31)]), &cat([lit(1, 1), !key.low(31)]));
-    key.any().mux(&finite, &lit(0xff80_0000, KEY))
-}
-
-/// A candidate of a tournament: its key and the offset of its row.
-struct Rival {
-    key: Expr,
-    offset: Option<Expr>,
-}
 
 /// A beat of the memory port: data, strobes, whether it is the first or the last of its write.
 struct PortBeat {
@@ -75,10 +61,20 @@ impl HeadOut {
 
     fn check(&self) -> Result<(), IrError> {
         let fits = self.vtokens > 0 && self.tokens > 0 && self.tokens.is_multiple_of(self.vtokens);
-        if fits && self.lanes.is_power_of_two() && self.port.is_power_of_two() && (32..=512).contains(&self.port) {
+        let listed = (1..1 << KEEP).contains(&self.list) && self.lanes > 0 && self.rows.is_multiple_of(self.lanes);
+        if fits
+            && listed
+            && self.rows > 0
+            && self.lanes.is_power_of_two()
+            && self.port.is_power_of_two()
+            && (32..=512).contains(&self.port)
+        {
             return Ok(());
         }
-        let (expr, expected) = ("shape of the output head", "V divides P, L and B powers of two, B in 32..=512");
+        let (expr, expected) = (
+            "shape of the output head",
+            "V divides P, L divides Q, 1 to 255 listed groups, L and B powers of two, B in 32..=512",
+        );
         let error = ExprError { expr: expr.into(), expected: expected.into(), found: format!("{self:?}") };
         Err(IrError::Expr { module: "tern_head".into(), error })
     }
@@ -94,10 +90,15 @@ impl HeadOut {
              \x20        a write, strobes of valid rows only. The first row of a beat is a multiple of {l}\n\
              Start    start_i clears; then {p} cycles, in which no beat is taken, for the slots' lines\n\
              Latency  {} cycles, one beat a cycle; a beat of k wanted slots takes k times the beats of a write\n\
+             List     beats with rank are rows of slot 0: the keep groups of {q} rows with the largest logits are listed;\n\
+             \x20        of equals in the list the first goes first; a full list is searched for its smallest in\n\
+             \x20        keep cycles. After the final beat list gives the numbers and pick the scales, in list order;\n\
+             \x20        beats with pick are the listed groups' logits, in that order: row and mask come from the list\n\
              Stalls   log_ready_o falls while wanted logits wait for the port\n\
              Oracle   sim::blocks::head",
             self.beats(),
-            self.latency()
+            self.latency(),
+            q = self.rows,
         ));
     }
 
@@ -107,7 +108,7 @@ impl HeadOut {
         let (p, l, v, b) = (self.tokens, self.lanes, self.vtokens, self.port);
         let cmd_of = Fifo { width: ADDR, depth: QUEUE }.build(design)?;
         let data_of = Fifo { width: b + b / 8, depth: QUEUE }.build(design)?;
-        let mut m = Module::new(format!("tern_head_p{p}_l{l}_v{v}_b{b}"));
+        let mut m = Module::new(format!("tern_head_q{}_p{p}_l{l}_v{v}_b{b}_k{}", self.rows, self.list));
         self.describe(&mut m);
         let group = index_width(self.groups().into());
         let start = m.input("start_i", uint(1));
@@ -121,14 +122,17 @@ impl HeadOut {
                 ("group", uint(group)),
                 ("row", uint(ROW)),
                 ("mask", uint(l)),
+                ("scale", uint(32 * l)),
                 ("last", uint(1)),
                 ("final", uint(1)),
+                ("rank", uint(1)),
+                ("pick", uint(1)),
+                ("keep", uint(KEEP)),
             ],
         );
         let tokens = m.output("best_token_o", uint(32 * p));
         let logits = m.output("best_logit_o", uint(32 * p));
         let idle = m.output("idle_o", uint(1));
-        m.unused("log", &[log.field("last"), log.field("final")]);
 
         m.comment("Lines of the slots, added up after the start.");
         let fill_q = m.reg_reset("fill_q", &lit(0, 1));
@@ -146,19 +150,45 @@ impl HeadOut {
         let done = m.net("done", uint(1));
         let valid_q = m.reg_reset("valid_q", &lit(0, 1));
         let free = m.wire("free", &(&done | !&valid_q));
-        m.drive(&log.ready, &(&free & !&fill_q));
+        let go = m.net("go", uint(1));
+        m.drive(&log.ready, &(&free & !&fill_q & &go));
         let take = m.wire("take", &log.fire());
         m.next(&valid_q, &(&take | (&valid_q & !&done)));
         let fresh_q = m.reg_reset("fresh_q", &lit(0, 1));
-        m.next(&fresh_q, &take);
-        let hold = |m: &mut Module, name: &str, log: &Sink| {
-            let q = m.reg(&format!("{name}_q"), log.field(name).ty());
-            m.next_when(&q, &take, &log.field(name));
+        m.next_when(&fresh_q, &go, &take);
+        let hold = |m: &mut Module, name: &str, value: &Expr| {
+            let q = m.reg(&format!("{name}_q"), value.ty());
+            m.next_when(&q, &take, value);
             q
         };
-        let [data, group_q, row, mask] = ["data", "group", "row", "mask"].map(|name| hold(&mut m, name, &log));
+        let [data, group_q, scale, rank] =
+            ["data", "group", "scale", "rank"].map(|name| hold(&mut m, name, &log.field(name)));
+        let keep = m.reg("keep_q", uint(KEEP));
+        m.next_when(&keep, &(&take & log.field("rank")), &log.field("keep"));
+        let end = hold(&mut m, "end", &(log.field("last") & log.field("final")));
+        // rows and masks of picked groups stand in the list
+        let pick = log.field("pick");
+        let (listed_row, listed_mask) = (m.net("listed_row", uint(ROW)), m.net("listed_mask", uint(l)));
+        let row = hold(&mut m, "row", &pick.mux(&listed_row, &log.field("row")));
+        let rows = m.wire("rows", &pick.mux(&listed_mask, &log.field("mask")));
+        let mask = hold(&mut m, "mask", &rows);
 
-        let wins_busy = self.tournament(&mut m, &start, &fresh_q, [&data, &group_q, &row, &mask], [&tokens, &logits]);
+        let entry = Entry {
+            fresh: &fresh_q,
+            data: &data,
+            group: &group_q,
+            row: &row,
+            mask: &mask,
+            scale: &scale,
+            rank: &rank,
+            end: &end,
+        };
+        let (wins_busy, candidate) = self.tournament(&mut m, (&start, &go), &entry, [&tokens, &logits]);
+        let list = self.list(&mut m, &start, &keep, &candidate, &go);
+        m.drive(&listed_row, &list.row);
+        m.drive(&listed_mask, &list.mask);
+        m.drive(&list.taken, &(&take & &pick));
+        m.comment("To memory.");
 
         m.comment("Wanted slots of the beat, lowest first.");
         let wanted = m.reg("wanted_q", uint(v));
@@ -167,7 +197,7 @@ impl HeadOut {
         for g in 1..self.groups() {
             wanted_next = log.field("group").eq(&lit(g.into(), group)).mux(&of_group(g), &wanted_next);
         }
-        let any_row = log.field("mask").any();
+        let any_row = rows.any() & !log.field("rank");
         let left = m.net("wanted_left", uint(v));
         let step = m.net("step", uint(1));
         let after = take.mux(&(wanted_next & repeat(v, &any_row)), &left);
@@ -219,7 +249,7 @@ impl HeadOut {
         m.drive(&wr_data.valid, &beats.get("out_valid_o"));
         m.drive(&wr_data.field("data"), &beats.get("out_data_o").low(b));
         m.drive(&wr_data.field("strb"), &beats.get("out_data_o").slice(b, b / 8));
-        let busy = [valid_q, wins_busy, fill_q, cmds.get("out_valid_o"), beats.get("out_valid_o")];
+        let busy = [valid_q, fresh_q, wins_busy, list.busy, fill_q, cmds.get("out_valid_o"), beats.get("out_valid_o")];
         m.drive(&idle, &!cat(&busy).any());
         design.add(m)
     }
@@ -249,75 +279,5 @@ impl HeadOut {
         };
         let first = part_q.eq(&lit(0, index));
         PortBeat { data: pick(words, b), strobes: pick(bytes, b / 8), first, last }
-    }
-
-    /// Best of the lanes by halves, then against the slot's best; returns whether any beat is on its way.
-    fn tournament(&self, m: &mut Module, start: &Expr, fresh: &Expr, beat: [&Expr; 4], best: [&Expr; 2]) -> Expr {
-        let ([data, group, row, mask], l) = (beat, self.lanes);
-        m.comment("Keys, then the best of each slot's lanes by halves; the lower row wins a tie.");
-        let (mut valid, mut group, mut row) = (fresh.clone(), group.clone(), row.clone());
-        let mut alive = vec![];
-        let mut travel = |m: &mut Module, stage: u32| {
-            let valid_q = m.reg_reset(&format!("valid{stage}_q"), &lit(0, 1));
-            m.next(&valid_q, &valid);
-            alive.push(valid_q.clone());
-            let (before, group_q) = (valid.clone(), m.reg(&format!("group{stage}_q"), group.ty()));
-            m.next_when(&group_q, &before, &group);
-            let row_q = m.reg(&format!("row{stage}_q"), row.ty());
-            m.next_when(&row_q, &before, &row);
-            (valid, group, row) = (valid_q.clone(), group_q.clone(), row_q.clone());
-            (before, valid_q, group_q, row_q)
-        };
-        let (enable, mut last_valid, mut last_group, mut last_row) = travel(m, 0);
-        let mut rivals: Vec<Vec<Rival>> = Vec::new();
-        for slot in 0..self.vtokens {
-            let lane = |m: &mut Module, lane: u32| {
-                let q = m.reg(&format!("key{slot}_{lane}_q"), uint(KEY));
-                let number = key(&data.lane(slot * l + lane, 32));
-                m.next_when(&q, &enable, &(number & repeat(KEY, &mask.bit(lane))));
-                Rival { key: q, offset: None }
-            };
-            rivals.push((0..l).map(|at| lane(m, at)).collect());
-        }
-        for stage in 1..=l.ilog2() {
-            let (enable, valid_q, group_q, row_q) = travel(m, stage);
-            (last_valid, last_group, last_row) = (valid_q, group_q, row_q);
-            for (slot, lanes) in rivals.iter_mut().enumerate() {
-                let meet = |(at, pair): (usize, &[Rival])| {
-                    let [low, high] = pair else { return Rival { key: lit(0, KEY), offset: None } };
-                    let name = format!("s{stage}v{slot}n{at}");
-                    let wins = m.wire(&format!("{name}_high"), &high.key.gt(&low.key));
-                    let key_q = m.reg(&format!("{name}_key_q"), uint(KEY));
-                    m.next_when(&key_q, &enable, &wins.mux(&high.key, &low.key));
-                    let offset = match (&low.offset, &high.offset) {
-                        (Some(low), Some(high)) => cat([&wins, &wins.mux(high, low)]),
-                        _ => wins.clone(),
-                    };
-                    let offset_q = m.reg(&format!("{name}_offset_q"), offset.ty());
-                    m.next_when(&offset_q, &enable, &offset);
-                    Rival { key: key_q, offset: Some(offset_q) }
-                };
-                *lanes = lanes.chunks(2).enumerate().map(meet).collect();
-            }
-        }
-        m.comment("The best so far.");
-        let (mut tokens, mut logits) = (Vec::new(), Vec::new());
-        for p in 0..self.tokens {
-            let rival = &rivals[(p % self.vtokens) as usize][0];
-            let (key_q, row_q) =
-                (m.reg(&format!("best{p}_key_q"), uint(KEY)), m.reg(&format!("best{p}_row_q"), uint(ROW)));
-            let mine = last_group.eq(&lit((p / self.vtokens).into(), last_group.width()));
-            let wins = m.wire(&format!("best{p}_wins"), &(&last_valid & mine & rival.key.gt(&key_q)));
-            let offset = rival.offset.clone().unwrap_or(lit(0, 1));
-            let winner = last_row.add_wrap(&offset.extend(ROW));
-            let change = start | &wins;
-            m.next_when(&key_q, &change, &start.mux(&lit(0, KEY), &rival.key));
-            m.next_when(&row_q, &change, &start.mux(&lit(0, ROW), &winner));
-            tokens.push(row_q.extend(32));
-            logits.push(number(&key_q));
-        }
-        m.drive(best[0], &cat(tokens.iter().rev()));
-        m.drive(best[1], &cat(logits.iter().rev()));
-        cat(&alive).any()
     }
 }

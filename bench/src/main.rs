@@ -1,0 +1,148 @@
+//! Whole models of real shapes on the RTL of a preset in Verilator: cycles, bytes, and where they go.
+#![forbid(unsafe_code)]
+
+mod cases;
+mod markdown;
+mod picture;
+mod plan;
+mod profile;
+mod rig;
+mod rows;
+mod shapes;
+
+use anyhow::{Context, Result, ensure};
+use cases::Case;
+use clap::Parser;
+use hw::preset::{self, Machine};
+use picture::Roof;
+use rig::Rig;
+use rows::{Origin, Rows};
+use serde_json::Value;
+use sim::axi::Timing;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Cycles of whole models on the RTL of a preset in Verilator
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    /// Built-in preset or a path ending in .toml
+    #[arg(long, default_value = "kv260")]
+    preset: String,
+    /// Memory models, comma-separated: measured, ideal, ddr; the short form runs the first only
+    #[arg(long, value_delimiter = ',', default_value = "measured,ideal,ddr")]
+    memory: Vec<String>,
+    /// Only cases whose name contains one of these, comma-separated
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// The short form: decode at 0 and 512 and a prefill of 64 tokens on the 0.73B shape
+    #[arg(long)]
+    quick: bool,
+    /// Run cases again whose results are there
+    #[arg(long)]
+    again: bool,
+    /// List the cases and stop
+    #[arg(long)]
+    list: bool,
+    /// Only print and draw the results that are there
+    #[arg(long)]
+    report: bool,
+    /// File of results; default bench/PRESET.json
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let machine = preset::load(&cli.preset)?;
+    let chosen = |case: &Case| cli.only.is_empty() || cli.only.iter().any(|part| case.to_string().contains(part));
+    let cases: Vec<Case> = cases::all(cli.quick).into_iter().filter(chosen).collect();
+    if cli.list {
+        cases.iter().for_each(|case| println!("{case}"));
+        return Ok(());
+    }
+    ensure!(!cases.is_empty(), "no case has {} in its name; --list shows all", cli.only.join(" or "));
+    let path = cli.json.clone().unwrap_or_else(|| root().join("bench").join(format!("{}.json", machine.name)));
+    let mut rows = Rows::open(&path)?;
+    if !cli.report {
+        measure(&cli, &machine, &cases, &mut rows)?;
+    }
+    report(&machine, &rows)
+}
+
+/// Runs the cases that are missing.
+fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Result<()> {
+    let origin = Origin::new(machine)?;
+    let count = if cli.quick { 1 } else { cli.memory.len() };
+    let mut memories = Vec::new();
+    for name in &cli.memory[..count.min(cli.memory.len())] {
+        let timing = Timing::named(name).with_context(|| format!("{name}: no memory model has this name"))?;
+        memories.push((name.as_str(), timing));
+    }
+    for group in cases.chunk_by(Case::same_model) {
+        let start = Instant::now();
+        let image = match shapes::image(machine, group[0].shape, group[0].sherry) {
+            Ok(image) => image,
+            Err(error) => {
+                eprintln!("{}: left out: {error:#}", group[0].shape);
+                continue;
+            }
+        };
+        let programs = rows::programs(&image);
+        let missing = |case: &Case, memory: &str| cli.again || !rows.has(case, memory, &origin, &programs);
+        let wanted = |memory: &str| group.iter().filter(|case| missing(case, memory)).cloned().collect::<Vec<_>>();
+        let work: Vec<(&str, &Timing, Vec<Case>)> =
+            memories.iter().map(|(name, timing)| (*name, timing, wanted(name))).collect();
+        if work.iter().all(|(_, _, cases)| cases.is_empty()) {
+            continue;
+        }
+        let mut rig = Rig::new(machine, image)?;
+        eprintln!("{}: compiled and loaded in {:.0} s", group[0].shape, start.elapsed().as_secs_f64());
+        for (memory, timing, cases) in work {
+            for case in cases {
+                rig.restart(timing.clone());
+                let outcome = rig.run(&case)?;
+                let rate = outcome.cycles as f64 / outcome.seconds / 1e3;
+                let row = rows::row(&case, memory, &origin, &rig, &programs, &outcome);
+                eprintln!(
+                    "{case} {memory}: {} cycles, {} tok/s ({:.0} s, {rate:.0} kcycles/s)",
+                    row["cycles"], row["tok_s"], outcome.seconds
+                );
+                rows.put(row)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints the tables, and renews document and pictures of the board's preset.
+fn report(machine: &Machine, rows: &Rows) -> Result<()> {
+    let own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
+    let tables = markdown::tables(&own);
+    println!("{tables}");
+    if machine.name != "kv260" {
+        return Ok(());
+    }
+    let write = |path: &Path, text: &str| std::fs::write(path, text).with_context(|| path.display().to_string());
+    let figures = root().join("docs/figures");
+    std::fs::create_dir_all(&figures)?;
+    let (e, mhz) = (&machine.engine, f64::from(machine.mhz));
+    let one = f64::from(3 * e.tables * e.rows) * mhz / 1e3;
+    let memory = f64::from(machine.ports * machine.port_bits / 8) * mhz / 1e3;
+    let roof = Roof { peak: one * f64::from(e.tokens), one, memory };
+    write(&figures.join("kv260-roofline.svg"), &picture::roofline(&own, "measured", roof))?;
+    for row in own.iter().filter(|row| row["memory"] == "measured") {
+        if let Some(text) = picture::timeline(row) {
+            let case = row["case"].as_str().unwrap_or("case");
+            write(&figures.join(format!("kv260-{case}.svg")), &text)?;
+        }
+    }
+    let document = root().join("docs/benchmarks.md");
+    let old = std::fs::read_to_string(&document).with_context(|| document.display().to_string())?;
+    write(&document, &markdown::renew(&old, &tables))
+}

@@ -1,0 +1,197 @@
+//! A machine in Verilator with a model in its memory, and the passes of a case.
+
+use crate::cases::{Case, Head, Kind};
+use crate::plan::Plan;
+use crate::profile::Profile;
+use anyhow::{Context, Result, anyhow};
+use host::compile::DeviceImage;
+use host::device::driver::{Driver, Patience};
+use host::device::simulated::expected;
+use host::device::{LogitsArea, PassRunner};
+use hw::preset::Machine;
+use sim::axi::{Counters, Timing};
+use sim::compile::Speed;
+use sim::device::{SimDevice, SimOptions};
+use spec::device::{Pass, Slot};
+use spec::model::random::Rng;
+use spec::program::{LINE, PACKET, stream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+/// What a case took.
+pub struct Outcome {
+    /// Cycles from doorbells to the ends of passes.
+    pub cycles: u64,
+    /// Passes.
+    pub passes: u64,
+    /// Registers of the counters, added up over the passes.
+    pub counters: Vec<(&'static str, u64)>,
+    /// What the memory saw at each port.
+    pub ports: Vec<Counters>,
+    /// Bytes of packets of weights that the programs name.
+    pub weight_bytes: u64,
+    /// Where the cycles went.
+    pub profile: Profile,
+    /// Best tokens of the last pass.
+    pub best: Vec<Option<(u32, f32)>>,
+    /// Seconds that the simulation took.
+    pub seconds: f64,
+}
+
+/// A machine with a model.
+pub struct Rig {
+    image: DeviceImage,
+    driver: Driver<SimDevice>,
+    profile: Arc<Mutex<Profile>>,
+}
+
+/// Sequences that a machine's memory has room for.
+const SEQUENCES: usize = 8;
+
+impl Rig {
+    /// Builds the machine (or finds it in the cache) and loads the model and random caches.
+    pub fn new(machine: &Machine, image: DeviceImage) -> Result<Rig> {
+        let sequences = SEQUENCES.min(image.shape.tokens);
+        let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096);
+        let timing = Timing::ideal();
+        let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
+        let device = SimDevice::new(machine, &options).context("building the machine in Verilator")?;
+        let profile = Arc::new(Mutex::new(Profile::default()));
+        let name = format!("RTL of preset {} in Verilator", machine.name);
+        let driver = Driver::new(device, expected(machine), name, Patience::SIMULATION)?;
+        let mut rig = Rig { image, driver, profile };
+        for section in &rig.image.sections {
+            rig.driver.upload(section.line * LINE, &section.bytes)?;
+        }
+        for section in &mut rig.image.sections {
+            section.bytes = Vec::new();
+        }
+        for sequence in 0..sequences {
+            rig.fill_cache(sequence)?;
+        }
+        Ok(rig)
+    }
+
+    /// Codes and scales that some earlier tokens could have left.
+    fn fill_cache(&mut self, sequence: usize) -> Result<()> {
+        let cache = self.image.cache;
+        let mut rng = Rng::new(sequence as u64 + 1);
+        let codes: Vec<u8> = (0..(cache.scale_off * LINE) as usize).map(|_| (rng.next_u64() % 255) as u8).collect();
+        let scales = 0.01f32.to_le_bytes().repeat(2 * cache.context);
+        for head in 0..cache.lines / cache.kv_stride {
+            let at = (self.image.sequence_line(sequence) + head * cache.kv_stride) * LINE;
+            self.driver.upload(at, &codes)?;
+            self.driver.upload(at + cache.scale_off * LINE, &scales)?;
+        }
+        Ok(())
+    }
+
+    fn profile(&self) -> Result<MutexGuard<'_, Profile>> {
+        self.profile.lock().map_err(|_| anyhow!("the profile is lost: a thread that held it panicked"))
+    }
+
+    /// The compiled model, without the bytes of its sections.
+    pub fn image(&self) -> &DeviceImage {
+        &self.image
+    }
+
+    /// Another memory model, begun anew: results do not depend on what ran before.
+    pub fn restart(&mut self, timing: Timing) {
+        self.driver.transport_mut().restart_memory(timing, 1);
+    }
+
+    fn slot(&self, index: usize, position: usize, sequence: usize, run: usize) -> Slot {
+        let token = ((7 * (position + 3 * index) + 3) % self.image.config.vocab) as u32;
+        let cache = self.image.sequence_line(sequence) as u32;
+        Slot { valid: true, token, position: position as u32, cache, run: run as u8 }
+    }
+
+    /// Slots of each pass, and those whose best token is wanted.
+    fn passes(&self, case: &Case) -> Vec<(Vec<Slot>, u64)> {
+        let p = self.image.shape.tokens;
+        match case.kind {
+            Kind::Decode { context } => vec![(vec![self.slot(0, context, 0, 1)], 1)],
+            Kind::Batch { sequences, context } => {
+                let slots = (0..sequences).map(|s| self.slot(s, context, s, 1)).collect();
+                vec![(slots, (1 << sequences) - 1)]
+            }
+            Kind::Prefill { tokens } => (0..tokens)
+                .step_by(p)
+                .map(|first| {
+                    let n = p.min(tokens - first);
+                    let slots = (0..n).map(|i| self.slot(0, first + i, 0, if i == 0 { n } else { 0 })).collect();
+                    (slots, if first + n == tokens { 1 << (n - 1) } else { 0 })
+                })
+                .collect(),
+        }
+    }
+
+    /// Runs a case.
+    pub fn run(&mut self, case: &Case) -> Result<Outcome> {
+        let image = &self.image;
+        let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
+        let ports = image.shape.ports;
+        *self.profile()? = Profile::default();
+        let seen = self.profile.clone();
+        let start = Instant::now();
+        let before: Vec<Counters> = (0..ports).map(|port| self.driver.transport().port_counters(port)).collect();
+        let mut outcome = Outcome {
+            cycles: 0,
+            passes: 0,
+            counters: Vec::new(),
+            ports: Vec::new(),
+            weight_bytes: 0,
+            profile: Profile::default(),
+            best: Vec::new(),
+            seconds: 0.0,
+        };
+        for (slots, want_best) in self.passes(case) {
+            let program = match (want_best, case.head) {
+                (0, _) => &self.image.body,
+                (_, Head::Exact) => &self.image.full,
+                (_, Head::Shortlist) => self.image.shortlist.as_ref().context("this model has no shortlist")?,
+            };
+            let weights = program
+                .descriptors
+                .iter()
+                .filter(|d| d.op() == Some(spec::program::Op::Stream) && d.get("stream") == stream::WEIGHT);
+            outcome.weight_bytes += weights.map(|d| u64::from(d.get("packets")) * PACKET * ports as u64).sum::<u64>();
+            self.profile()?.begin(Plan::new(&program.descriptors));
+            let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
+            let pass = Pass { program_line, program_words, slots, want_logits: 0, want_best };
+            let seen = seen.clone();
+            self.driver.transport_mut().observe(Some(Box::new(move |now| {
+                if let Ok(mut profile) = seen.lock() {
+                    profile.see(now);
+                }
+            })));
+            let result = self.driver.run(&pass, area);
+            self.driver.transport_mut().observe(None);
+            outcome.best = result.with_context(|| case.to_string())?.best;
+            let counters = self.driver.counters()?;
+            for (at, (name, value)) in counters.into_iter().enumerate() {
+                match outcome.counters.get_mut(at) {
+                    Some((_, sum)) => *sum += value,
+                    None => outcome.counters.push((name, value)),
+                }
+                if name == "CYCLES" {
+                    outcome.cycles += value;
+                }
+            }
+            outcome.passes += 1;
+        }
+        outcome.profile = self.profile()?.clone();
+        for (port, before) in before.iter().enumerate() {
+            let after = self.driver.transport().port_counters(port);
+            outcome.ports.push(Counters {
+                read_bursts: after.read_bursts - before.read_bursts,
+                read_beats: after.read_beats - before.read_beats,
+                read_waits: after.read_waits - before.read_waits,
+                write_bursts: after.write_bursts - before.write_bursts,
+                write_beats: after.write_beats - before.write_beats,
+            });
+        }
+        outcome.seconds = start.elapsed().as_secs_f64();
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,176 @@
+//! Results as JSON, kept in a file after every case so that an interrupted run keeps what it has.
+
+use crate::cases::{Case, Kind};
+use crate::plan::PHASES;
+use crate::profile::{Cause, Span};
+use crate::rig::{Outcome, Rig};
+use anyhow::{Context, Result};
+use host::compile::DeviceImage;
+use hw::ir::Design;
+use hw::preset::Machine;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use spec::model::ModelConfig;
+use spec::program::Descriptor;
+use std::path::{Path, PathBuf};
+
+/// A short hash of some bytes.
+fn short(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
+    let mut hash = Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a result belongs to: results of another RTL or program are out of date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    preset: String,
+    rtl: String,
+    mhz: u32,
+}
+
+impl Origin {
+    /// Of a machine's generated Verilog.
+    pub fn new(machine: &Machine) -> Result<Origin> {
+        let mut design = Design::default();
+        machine.build(&mut design)?;
+        let rtl = short([design.text().into_bytes()]);
+        Ok(Origin { preset: machine.name.clone(), rtl, mhz: machine.mhz })
+    }
+}
+
+/// A short hash of a model's programs.
+pub fn programs(image: &DeviceImage) -> String {
+    let all = image.body.descriptors.iter().chain(&image.full.descriptors);
+    short(all.map(|d| Descriptor::to_bytes(d).to_vec()))
+}
+
+/// Multiply-adds that a token's matrices, head and attention stand for.
+pub fn multiply_adds(config: &ModelConfig, context: f64, heads: f64) -> f64 {
+    let c = config;
+    let layer = 2 * c.q_dim() * c.hidden + 2 * c.kv_dim() * c.hidden + 3 * c.ffn * c.hidden;
+    let attention = 2.0 * c.q_dim() as f64 * (context + 1.0);
+    c.layers as f64 * (layer as f64 + attention) + heads * (c.vocab * c.hidden) as f64
+}
+
+/// The results in a file.
+pub struct Rows {
+    path: PathBuf,
+    rows: Vec<Value>,
+}
+
+impl Rows {
+    /// Those that the file has, if there is one.
+    pub fn open(path: &Path) -> Result<Rows> {
+        let rows = match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let all: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+                all["rows"].as_array().cloned().with_context(|| format!("{}: no list `rows`", path.display()))?
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        Ok(Rows { path: path.to_path_buf(), rows })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Value] {
+        &self.rows
+    }
+
+    fn place(&self, case: &str, memory: &str, preset: &str) -> Option<usize> {
+        self.rows.iter().position(|r| r["case"] == case && r["memory"] == memory && r["preset"] == preset)
+    }
+
+    /// Whether a result of this RTL and program is there.
+    pub fn has(&self, case: &Case, memory: &str, origin: &Origin, programs: &str) -> bool {
+        let row = self.place(&case.to_string(), memory, &origin.preset).map(|at| &self.rows[at]);
+        row.is_some_and(|row| row["rtl"] == origin.rtl && row["programs"] == programs)
+    }
+
+    /// Enters a result, in place of an older one, and writes the file.
+    pub fn put(&mut self, row: Value) -> Result<()> {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
+        match self.place(&text("case"), &text("memory"), &text("preset")) {
+            Some(at) => self.rows[at] = row,
+            None => self.rows.push(row),
+        }
+        let about = "RTL in Verilator, cycles of whole forward passes; `cargo xtask bench kv260`";
+        let all = json!({ "evidence": "simulated", "about": about, "rows": self.rows });
+        let temporary = self.path.with_extension("tmp");
+        let write = || -> std::io::Result<()> {
+            std::fs::write(&temporary, serde_json::to_string_pretty(&all)? + "\n")?;
+            std::fs::rename(&temporary, &self.path)
+        };
+        write().with_context(|| self.path.display().to_string())
+    }
+}
+
+/// Stretches of the middle layer, for the picture: from, to, phase, busy units, beats of all ports.
+fn timeline(spans: &[Span], layers: usize) -> Vec<Value> {
+    let layer = layers as u16 / 2;
+    let one = |s: &Span| json!([s.from, s.to, s.phase, s.busy, s.beats]);
+    spans.iter().filter(|span| span.label == layer).map(one).collect()
+}
+
+/// A result as JSON.
+pub fn row(case: &Case, memory: &str, origin: &Origin, rig: &Rig, programs: &str, outcome: &Outcome) -> Value {
+    let image = rig.image();
+    let (config, beat) = (&image.config, image.shape.beat() as u64);
+    let (context, sequences, logits) = match case.kind {
+        Kind::Decode { context } => (context as f64, 1, 1.0),
+        Kind::Prefill { tokens } => ((tokens as f64 - 1.0) / 2.0, 1, 1.0 / tokens as f64),
+        Kind::Batch { sequences, context } => (context as f64, sequences, 1.0),
+    };
+    let seconds = outcome.cycles as f64 / (f64::from(origin.mhz) * 1e6);
+    let tokens = case.tokens() as f64;
+    let read: u64 = outcome.ports.iter().map(|port| port.read_beats * beat).sum();
+    let written: u64 = outcome.ports.iter().map(|port| port.write_beats * beat).sum();
+    let share = |n: u64| (n as f64 / outcome.cycles as f64 * 1e4).round() / 1e4;
+    let beats = outcome.counters.iter().find(|(name, _)| *name == "ENGINE_BEATS").map_or(0, |(_, n)| *n);
+    let causes: Map<String, Value> =
+        Cause::ALL.iter().map(|&cause| (cause.name().into(), outcome.profile.cause(cause).into())).collect();
+    let phases = PHASES.iter().enumerate().map(|(phase, name)| {
+        let of = |&cause: &Cause| {
+            let n = outcome.profile.cycles(phase, cause);
+            (n > 0).then(|| (cause.name().to_string(), json!(n)))
+        };
+        let causes: Map<String, Value> = Cause::ALL.iter().filter_map(of).collect();
+        let (cycles, beats) = (outcome.profile.phase(phase), outcome.profile.beats[phase]);
+        (name.to_string(), json!({ "cycles": cycles, "beats": beats, "causes": causes }))
+    });
+    let mut row = json!({
+        "case": case.to_string(),
+        "shape": case.shape,
+        "weights": if case.sherry { "sherry" } else { "trit5" },
+        "head": case.head.name(),
+        "kind": case.kind.name(),
+        "context": context,
+        "tokens": case.tokens(),
+        "sequences": sequences,
+        "memory": memory,
+        "preset": origin.preset,
+        "rtl": origin.rtl,
+        "programs": programs,
+        "mhz": origin.mhz,
+        "cycles": outcome.cycles,
+        "passes": outcome.passes,
+        "ms": (seconds * 1e6).round() / 1e3,
+        "tok_s": (tokens / seconds * 10.0).round() / 10.0,
+        "bytes_read": read,
+        "bytes_written": written,
+        "weight_bytes": outcome.weight_bytes,
+        "multiply_adds": tokens * multiply_adds(config, context, logits),
+        "port_share": outcome.ports.iter().map(|port| share(port.read_beats)).collect::<Vec<_>>(),
+        "engine_share": share(beats),
+        "causes": causes,
+        "phases": Map::from_iter(phases),
+        "counters": Map::from_iter(outcome.counters.iter().map(|(name, n)| (name.to_string(), json!(n)))),
+        "best": outcome.best.iter().map(|best| best.map(|(token, _)| token)).collect::<Vec<_>>(),
+        "simulation_seconds": outcome.seconds.round(),
+    });
+    if case.pictured() {
+        row["timeline"] = timeline(&outcome.profile.spans, config.layers).into();
+    }
+    row
+}

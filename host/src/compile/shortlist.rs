@@ -1,0 +1,148 @@
+//! The output head in two steps: the top plane ranks all groups of Q rows, then the best groups are computed
+//! exactly from packets of their own.
+
+use super::error::{CompileError, at_most};
+use super::matrix::{Layout, tiles};
+use super::packets::{Trits, WeightRun};
+use spec::format::{planes, table::CodedMatrix};
+use spec::program::{Descriptor, DeviceShape, LABEL_NONE, LINE, Op, epilogue, stream, wait};
+use std::ops::Range;
+
+/// Groups that are listed: as many as machine and model allow.
+pub(crate) const MOST: usize = 0;
+
+/// Rows of a table as trits, plane by plane.
+pub(super) struct Planes<'a> {
+    table: &'a CodedMatrix,
+    split: Vec<[i8; planes::PLANES]>,
+}
+
+impl<'a> Planes<'a> {
+    pub fn new(table: &'a CodedMatrix) -> Self {
+        let code = |byte: u8| (byte as i8).clamp(-planes::MAX_CODE, planes::MAX_CODE);
+        Planes { table, split: (0..=u8::MAX).map(|byte| planes::split(code(byte))).collect() }
+    }
+
+    /// Trits of a plane of some rows; rows that the table does not have are zero.
+    pub fn rows(&self, rows: Range<usize>, plane: usize) -> Vec<i8> {
+        let known = rows.start..rows.end.min(self.table.rows());
+        let codes = known.flat_map(|row| self.table.row(row));
+        let mut trits: Vec<i8> = codes.map(|&code| self.split[code as usize][plane]).collect();
+        trits.resize(rows.len() * self.table.cols(), 0);
+        trits
+    }
+}
+
+/// What the shortlist needs in memory.
+pub(super) struct Shortlist {
+    /// Groups that are listed.
+    keep: usize,
+    /// Words of a group: planes times segments.
+    each: usize,
+    /// Top plane of all rows.
+    top: WeightRun,
+    /// Packets of every port, one of each group.
+    groups: Vec<Vec<u8>>,
+}
+
+/// Regions of all ports: first line, lines from port to port.
+pub(super) struct Region {
+    pub line: u64,
+    pub stride: u64,
+}
+
+impl Shortlist {
+    /// Checks sizes and packs the rows.
+    pub fn new(shape: &DeviceShape, table: &CodedMatrix, layout: Layout, wanted: usize) -> Result<Self, CompileError> {
+        let (q, segments) = (shape.rows, layout.segments());
+        let words = table.rows().div_ceil(q);
+        let each = planes::PLANES * segments.len();
+        let exact = "use --head exact or another preset";
+        let bytes = shape.weight_bytes(each as u64, false) as usize;
+        at_most("bytes of a group of the head's rows on a port", bytes, shape.payload(), exact)?;
+        at_most("words of a group of the head's rows", each, shape.buffer_words, exact)?;
+        let most = (shape.buffer_words / each).min(shape.shortlist).min(words).min(shape.tile_words());
+        at_most("groups of a shortlist", wanted, most, "list fewer groups")?;
+        let keep = if wanted == MOST { most } else { wanted };
+        let planes = Planes::new(table);
+        let push = |run: &mut WeightRun, rows: Range<usize>, plane: usize| {
+            run.push(&Trits { rows: &planes.rows(rows, plane), cols: layout.cols, segments: &segments });
+        };
+        let mut top = WeightRun::new(shape, false);
+        for tile in tiles(words, 1, shape.tile_words()) {
+            push(&mut top, tile.start * q..tile.end * q, planes::PLANES - 1);
+        }
+        let mut groups = vec![Vec::new(); shape.ports];
+        for word in 0..words {
+            let mut run = WeightRun::new(shape, false);
+            for plane in (0..planes::PLANES).rev() {
+                push(&mut run, word * q..(word + 1) * q, plane);
+            }
+            groups.iter_mut().zip(run.finish()).for_each(|(all, packet)| all.extend(packet));
+        }
+        Ok(Shortlist { keep, each, top, groups })
+    }
+
+    /// What the program needs, and the packets of all ports: top plane, groups.
+    pub fn finish(self) -> (Steps, [Vec<Vec<u8>>; 2]) {
+        let steps = Steps { keep: self.keep, each: self.each, top_words: self.top.words };
+        (steps, [self.top.finish(), self.groups])
+    }
+}
+
+/// What the program needs to know.
+pub(super) struct Steps {
+    keep: usize,
+    each: usize,
+    top_words: u64,
+}
+
+impl Steps {
+    fn run(region: &Region, packets: u64, words: u64) -> Result<Descriptor, CompileError> {
+        let mut d = Descriptor::new(Op::Stream, 0, LABEL_NONE);
+        d.set("stream", u64::from(stream::WEIGHT))?;
+        for (name, value) in [("addr", region.line), ("stride", region.stride), ("packets", packets), ("words", words)]
+        {
+            d.set(name, value)?;
+        }
+        Ok(d)
+    }
+
+    /// Starts the top plane.
+    pub fn top(&self, shape: &DeviceShape, region: &Region) -> Result<Descriptor, CompileError> {
+        Self::run(region, shape.packets(shape.weight_bytes(self.top_words, false)), self.top_words)
+    }
+
+    /// The head's part of the program, made of that of the exact one.
+    pub fn head(
+        &self,
+        shape: &DeviceShape,
+        exact: &[Descriptor],
+        region: &Region,
+    ) -> Result<Vec<Descriptor>, CompileError> {
+        let mut out: Vec<Descriptor> = exact.iter().filter(|d| d.op() != Some(Op::Stream)).copied().collect();
+        let mut pick = None;
+        for d in out.iter_mut().filter(|d| d.op() == Some(Op::Linear)) {
+            pick = Some(*d);
+            d.set("planes", 1)?;
+            d.set("mode", u64::from(epilogue::RANK))?;
+            d.set("keep", self.keep as u64)?;
+        }
+        let Some(mut pick) = pick else { return Ok(out) };
+        // the list is complete when the head rests
+        let mut gather = Self::run(region, self.keep as u64, (self.keep * self.each) as u64)?;
+        gather.words[0] |= wait::EPILOGUE << 8;
+        gather.set("listed", 1)?;
+        gather.set("each", self.each as u64)?;
+        let place = [("words", self.keep), ("cols", self.keep * shape.rows), ("base", 0)];
+        place.into_iter().try_for_each(|(name, value)| pick.set(name, value as u64))?;
+        pick.set("mode", u64::from(epilogue::PICK))?;
+        out.extend([gather, pick]);
+        Ok(out)
+    }
+}
+
+/// Lines of a region of each port's packets, all alike.
+pub(super) fn stride(ports: &[Vec<u8>]) -> u64 {
+    ports.first().map_or(0, |port| port.len() as u64 / LINE)
+}

@@ -1,0 +1,221 @@
+//! Cycles of a pass by formula: the units take turns, the ports fill the ring of weights meanwhile.
+//!
+//! Constants were fitted to the RTL once; `cargo xtask explore --check` compares with all results of
+//! `cargo xtask bench kv260`.
+
+use hw::explain::{ModelShape, attention};
+use hw::preset::Machine;
+
+/// What a memory gives.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Name, as in `sim::axi::Timing`.
+    pub name: &'static str,
+    /// Beats a cycle of each port; ports past the end are as the last one.
+    rates: [f64; 4],
+    /// Cycles from an address to its data.
+    latency: f64,
+}
+
+/// Memory models: mean rates of those of the simulation.
+pub const MEMORIES: [Memory; 3] = [
+    Memory { name: "ideal", rates: [1.0; 4], latency: 8.0 },
+    Memory { name: "measured", rates: [1.0, 0.79, 0.79, 1.0], latency: 55.0 },
+    // refresh 88 of 1,950 cycles, every sixth burst of 64 beats 9 cycles late
+    Memory { name: "ddr", rates: [0.932; 4], latency: 65.0 },
+];
+
+impl Memory {
+    fn rate(&self, port: usize) -> f64 {
+        self.rates[port % self.rates.len()]
+    }
+
+    /// Beats a cycle of the slowest port, which decides as long as all ports carry the same.
+    fn slowest(&self, machine: &Machine) -> f64 {
+        (0..machine.ports as usize).map(|port| self.rate(port)).fold(1.0, f64::min)
+    }
+}
+
+/// Beats of the norm stream that wait at its port, and what each further one costs while weights stream.
+const NORM_QUEUE: f64 = 64.0;
+const NORM_WAIT: f64 = 4.3;
+/// Sums that wait before the epilogue, in words.
+const SUM_QUEUE: f64 = 512.0;
+/// Cycles around one vector in the quantiser, one matrix, one job of attention, one slot's embedding, a pass.
+const VECTOR: f64 = 170.0;
+const HEAD_VECTOR: f64 = 6.0;
+const MATRIX: f64 = 60.0;
+const TABLES: f64 = 117.0;
+const JOB: f64 = 270.0;
+const JOB_LATENCY: f64 = 1.6;
+const EMBEDDING: f64 = 2050.0;
+const PASS: f64 = 700.0;
+
+/// A pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// Slots in use.
+    pub slots: u64,
+    /// Whether they are neighbours in one sequence.
+    pub run: bool,
+    /// Positions before the first.
+    pub context: u64,
+    /// Planes of the head, 0 without one.
+    pub planes: u64,
+    /// Sherry weights in the layers.
+    pub sherry: bool,
+}
+
+/// The machine in the middle of a pass.
+struct Clock<'a> {
+    machine: &'a Machine,
+    /// Cycles so far.
+    now: f64,
+    /// Words in the ring, and how many fit.
+    held: f64,
+    room: f64,
+    /// Words a cycle that the ports bring.
+    rate: f64,
+    /// Words of the pass that are still in memory.
+    left: f64,
+    groups: f64,
+    throttle: f64,
+}
+
+impl Clock<'_> {
+    /// The units work on something else for so many cycles.
+    fn wait(&mut self, cycles: f64) {
+        let filled = (self.rate * cycles).min(self.room - self.held).min(self.left);
+        self.held += filled;
+        self.left -= filled;
+        self.now += cycles;
+    }
+
+    /// The engine works, `words` of weights in `cycles` if they are there.
+    fn work(&mut self, words: f64, cycles: f64) {
+        let starved = (words - self.held) / self.rate;
+        let took = cycles.max(if self.held + self.left < words { cycles } else { starved });
+        let come = (self.rate * took).min(self.left);
+        self.left -= come;
+        self.held = (self.held + come - words).clamp(0.0, self.room);
+        self.now += took;
+    }
+
+    /// Norm and codes of vectors of `cols` columns, all groups.
+    fn quantise(&mut self, cols: u64) {
+        let words = cols.div_ceil(self.machine.lanes().into()) as f64;
+        let tables = cols.div_ceil(3) as f64;
+        let streaming = self.held < self.room - 1.0 && self.left > 0.0;
+        let late = if streaming { (words - NORM_QUEUE).max(0.0) * self.throttle } else { 0.0 };
+        // the second walk of a group goes beside the first of the next
+        let group = (2.0 * words).max(tables);
+        self.wait(VECTOR + late + group * self.groups + (words + tables - group).max(0.0));
+    }
+
+    /// One activation against matrices of these rows; `mask` of tiles as the compiler cuts them.
+    fn multiply(&mut self, rows: &[u64], cols: u64, planes: u64, sherry: bool) {
+        let e = &self.machine.engine;
+        let group = if sherry { 4 } else { 3 };
+        let segments = cols.div_ceil(group * u64::from(e.tables)) as f64 * planes as f64;
+        let per_word = self.groups * f64::from(e.rows / self.machine.lanes());
+        let mut backlog = 0.0f64;
+        self.wait(TABLES);
+        for rows in rows {
+            let tiles = rows.div_ceil(e.tile_rows);
+            for _ in 0..tiles {
+                let words = rows.div_ceil(tiles * u64::from(e.rows)) as f64;
+                self.work(words * segments, words * (segments - 1.0));
+                backlog = (backlog - words * (segments - 1.0) / per_word).max(0.0);
+                // the last segment's sums leave as fast as the epilogue takes them
+                let all = backlog + words;
+                let made = words.max((all - SUM_QUEUE) * per_word);
+                self.now += made;
+                let come = (self.rate * made).min(self.room - self.held).min(self.left);
+                self.held += come;
+                self.left -= come;
+                backlog = (all - made / per_word).clamp(0.0, SUM_QUEUE);
+            }
+        }
+        self.wait(MATRIX + backlog * per_word);
+    }
+}
+
+/// Cycles of a pass of a model.
+pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass) -> f64 {
+    let e = &machine.engine;
+    let (codes, group) = (u64::from(e.tables * e.rows), if pass.sherry { 4 } else { 3 });
+    let words_of =
+        |rows: u64, cols: u64, group: u64| rows.div_ceil(e.rows.into()) * cols.div_ceil(group * u64::from(e.tables));
+    let layer = [
+        (model.q + 2 * model.kv, model.hidden),
+        (model.hidden, model.q),
+        (2 * model.ffn, model.hidden),
+        (model.hidden, model.ffn),
+    ];
+    let words: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
+    let head = pass.planes * words_of(model.vocab, model.hidden, 3);
+    let port_bytes = f64::from(machine.port_bits / 8);
+    let per_word = |sherry: bool| {
+        let bits = if sherry { 5.0 } else { 4.8 };
+        codes as f64 * bits / 8.0 / f64::from(machine.ports) * 4096.0 / (4096.0 - port_bytes)
+    };
+    let slowest = memory.slowest(machine);
+    let mut clock = Clock {
+        machine,
+        now: 0.0,
+        held: 0.0,
+        room: machine.buffer_words() as f64,
+        rate: slowest * port_bytes / per_word(pass.sherry),
+        left: (words * model.layers) as f64,
+        groups: pass.slots.div_ceil(machine.vector_tokens.into()) as f64,
+        throttle: NORM_WAIT / slowest,
+    };
+    clock.wait(EMBEDDING * pass.slots as f64);
+    for _ in 0..model.layers {
+        clock.quantise(model.hidden);
+        clock.multiply(&[model.q, model.kv, model.kv], model.hidden, 1, pass.sherry);
+        let heads = (model.q + 2 * model.kv) / model.head_dim;
+        let head_words = model.head_dim.div_ceil(machine.lanes().into()) as f64;
+        clock.wait((2.0 * head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
+        attend(&mut clock, model, memory, pass);
+        clock.quantise(model.q);
+        clock.multiply(&[model.hidden], model.q, 1, pass.sherry);
+        clock.quantise(model.hidden);
+        clock.multiply(&[2 * model.ffn], model.hidden, 1, pass.sherry);
+        clock.quantise(model.ffn);
+        clock.multiply(&[model.hidden], model.ffn, 1, pass.sherry);
+    }
+    if pass.planes > 0 {
+        clock.rate = slowest * port_bytes / per_word(false);
+        clock.left += head as f64;
+        clock.quantise(model.hidden);
+        clock.multiply(&[model.vocab], model.hidden, pass.planes, false);
+    }
+    clock.now + PASS
+}
+
+/// Attention of one layer: jobs one after the other, keys and values through the same ports as the weights that still
+/// have room in the ring.
+fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
+    let machine = clock.machine;
+    let group = model.q / model.kv;
+    let (runs, queries) = if pass.run { (1, pass.slots * group) } else { (pass.slots, group) };
+    let blocks = runs * queries.div_ceil(machine.queries.into());
+    let jobs = (model.kv / model.head_dim).div_ceil(machine.units.into()) * blocks;
+    let seen = if pass.run { pass.context + pass.slots.div_ceil(2) } else { pass.context + 1 };
+    let one = attention(machine, model, seen.max(1));
+    let share = blocks as f64 / group.div_ceil(machine.queries.into()) as f64;
+    let unit = one.cycles as f64 / model.layers as f64 * share;
+    let beats = one.beats as f64 / model.layers as f64 * share / f64::from(machine.ports);
+    let rate = memory.slowest(machine);
+    let room = (clock.room - clock.held).min(clock.left);
+    let waits = jobs as f64 * (JOB + JOB_LATENCY * memory.latency);
+    // beats of weights that come meanwhile
+    let weights = room / clock.rate * rate;
+    let spare = (waits * rate).min(weights);
+    let took = waits + unit.max((beats + weights - spare) / rate).min(unit + beats / rate + weights / rate);
+    let filled = ((took - beats / rate).max(0.0) * clock.rate).min(room);
+    clock.held += filled;
+    clock.left -= filled;
+    clock.now += took;
+}
