@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod energy;
 mod markdown;
 mod picture;
 mod plan;
@@ -120,10 +121,22 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
     Ok(())
 }
 
+/// LUTs of all kinds that Yosys counted for a machine; 0 if nobody has.
+fn luts(machine: &Machine) -> Result<f64> {
+    let path = root().join("bench").join(format!("{}-area.json", machine.name));
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(0.0) };
+    let area: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    Ok(["LUT", "LUTRAM", "SRL"].iter().filter_map(|kind| area[*kind].as_f64()).sum())
+}
+
 /// Prints the tables, and renews document and pictures of the board's preset.
 fn report(machine: &Machine, rows: &Rows) -> Result<()> {
-    let own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
-    let tables = markdown::tables(&own);
+    let rtl = Origin::new(machine)?.rtl;
+    let mut own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
+    for row in own.iter_mut().filter(|row| row["rtl"] != rtl.as_str()) {
+        row["case"] = format!("{} (earlier RTL)", row["case"].as_str().unwrap_or("")).into();
+    }
+    let tables = markdown::tables(&own, luts(machine)?);
     println!("{tables}");
     if machine.name != "kv260" {
         return Ok(());
@@ -138,7 +151,7 @@ fn report(machine: &Machine, rows: &Rows) -> Result<()> {
     write(&figures.join("kv260-roofline.svg"), &picture::roofline(&own, "measured", roof))?;
     for row in own.iter().filter(|row| row["memory"] == "measured") {
         if let Some(text) = picture::timeline(row) {
-            let case = row["case"].as_str().unwrap_or("case");
+            let case = row["case"].as_str().unwrap_or("case").trim_end_matches(" (earlier RTL)");
             write(&figures.join(format!("kv260-{case}.svg")), &text)?;
         }
     }

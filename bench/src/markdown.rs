@@ -1,5 +1,6 @@
 //! Results as Markdown.
 
+use crate::energy;
 use crate::plan::PHASES;
 use crate::profile::Cause;
 use serde_json::Value;
@@ -97,14 +98,16 @@ fn phases(rows: &[Value]) -> String {
     out
 }
 
-/// All tables.
-pub fn tables(rows: &[Value]) -> String {
+/// All tables, for a machine of so many LUTs.
+pub fn tables(rows: &[Value], luts: f64) -> String {
     let mut out = String::from("Speed (bytes, shares, cycles and ms with the memory model `measured`):\n\n");
     out += &speeds(rows);
     out += "\nWhere the cycles go, in percent of all; a cycle counts for the first of the columns that applies:\n\n";
     out += &causes(rows);
     out += "\nPhases, in thousands of cycles, all layers together:\n\n";
     out += &phases(rows);
+    out += "\nEnergy, **estimated** between two bounds (method and sources: `bench/src/energy.rs`):\n\n";
+    out += &energy::table(rows, luts);
     out
 }
 

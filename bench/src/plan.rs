@@ -86,11 +86,6 @@ impl Plan {
         plan
     }
 
-    /// Descriptors.
-    pub fn len(&self) -> usize {
-        self.descriptors.len()
-    }
-
     /// Phase of a descriptor.
     pub fn phase(&self, index: usize) -> usize {
         self.descriptors.get(index).map_or(0, |d| d.0)
@@ -162,7 +157,7 @@ mod tests {
         let shape = preset::load("sim-tiny").unwrap().shape();
         let image = compile(&random::model(&config, spec), &shape, Options::default()).unwrap();
         let plan = Plan::new(&image.full.descriptors);
-        let mut order: Vec<usize> = (0..plan.len()).map(|index| plan.phase(index)).collect();
+        let mut order: Vec<usize> = (0..image.full.descriptors.len()).map(|index| plan.phase(index)).collect();
         order.dedup();
         let layer = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
         let mut want = vec![0];

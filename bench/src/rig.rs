@@ -3,7 +3,7 @@
 use crate::cases::{Case, Head, Kind};
 use crate::plan::Plan;
 use crate::profile::Profile;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use host::compile::DeviceImage;
 use host::device::driver::{Driver, Patience};
 use host::device::simulated::expected;
@@ -181,6 +181,8 @@ impl Rig {
             outcome.passes += 1;
         }
         outcome.profile = self.profile()?.clone();
+        let (seen, counted) = (outcome.profile.total(), outcome.cycles);
+        ensure!(seen == counted, "{case}: causes add up to {seen} cycles, the machine counted {counted}");
         for (port, before) in before.iter().enumerate() {
             let after = self.driver.transport().port_counters(port);
             outcome.ports.push(Counters {

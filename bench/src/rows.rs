@@ -25,7 +25,8 @@ fn short(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     preset: String,
-    rtl: String,
+    /// Hash of the Verilog.
+    pub rtl: String,
     mhz: u32,
 }
 
@@ -90,13 +91,14 @@ impl Rows {
 
     /// Enters a result, in place of an older one, and writes the file.
     pub fn put(&mut self, row: Value) -> Result<()> {
+        let rtl = row["rtl"].clone();
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
         match self.place(&text("case"), &text("memory"), &text("preset")) {
             Some(at) => self.rows[at] = row,
             None => self.rows.push(row),
         }
         let about = "RTL in Verilator, cycles of whole forward passes; `cargo xtask bench kv260`";
-        let all = json!({ "evidence": "simulated", "about": about, "rows": self.rows });
+        let all = json!({ "evidence": "simulated", "about": about, "rtl": rtl, "rows": self.rows });
         let temporary = self.path.with_extension("tmp");
         let write = || -> std::io::Result<()> {
             std::fs::write(&temporary, serde_json::to_string_pretty(&all)? + "\n")?;

@@ -195,9 +195,9 @@ fn module(all: &Map<String, Value>, name: &str, known: &mut BTreeMap<String, Rc<
     }
     let mut timing = Timing::default();
     for (port_name, port) in object("ports").iter().filter(|(_, port)| port["direction"] == "input") {
-        bits(&port["bits"]).for_each(|net| {
+        for net in bits(&port["bits"]) {
             walk.inputs.insert(net, timing.inputs.len());
-        });
+        }
         timing.inputs.push(port_name.clone());
     }
     let mut loads: HashMap<u64, u64> = HashMap::new();

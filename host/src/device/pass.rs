@@ -19,6 +19,9 @@ const STORM: u32 = 64;
 /// Time between two looks at STATUS where the interrupt is of no use.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Best token with its logit, and all logits.
+type SlotResult = (Option<(u32, f32)>, Vec<f32>);
+
 impl<T: Transport + Send> Driver<T> {
     fn set_slots(&mut self, pass: &Pass) -> Result<(), RunError> {
         let slot = |register: &str, index: usize| offset(register) + 16 * index as u32;

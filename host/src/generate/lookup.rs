@@ -8,7 +8,7 @@
 //! longer and longer while they do not, and an [`Account`] of what they cost and saved stops them before they have cost
 //! more than a hundredth of the time so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Tokens at the end of the text that must have occurred before.
@@ -93,17 +93,18 @@ impl Lookup {
 
 /// Share of the time so far that guesses may have lost.
 const LOSS: f64 = 0.01;
-/// Passes without guesses that tell what such a pass costs.
-const SAMPLES: u32 = 4;
+/// Passes without guesses before the first guess.
+const SAMPLES: usize = 4;
+/// Passes of one size whose shortest time counts: others may have been held up by other programs.
+const RECENT: usize = 8;
 
 /// What guesses have cost and saved. Times decide only when to guess, never what the text is.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Sequences in a pass now.
     sequences: usize,
-    /// Seconds of a pass without guesses, and how many such passes were seen.
-    plain: f64,
-    samples: u32,
+    /// Seconds of the last passes by their tokens.
+    times: HashMap<usize, VecDeque<f64>>,
     /// Seconds of all passes.
     spent: f64,
     /// Seconds that right guesses saved, less those that guesses cost.
@@ -113,28 +114,37 @@ pub struct Account {
 impl Account {
     /// Whether guesses have paid so far, or lost little.
     pub fn allows(&self) -> bool {
-        self.samples >= SAMPLES && self.gain >= -LOSS * self.spent
+        let samples = self.times.get(&self.sequences).map_or(0, VecDeque::len);
+        samples >= SAMPLES && self.gain >= -LOSS * self.spent
     }
 
-    /// A pass over so many sequences, with guesses or without.
-    pub fn pass(&mut self, took: Duration, sequences: usize, guessed: bool) {
-        let took = took.as_secs_f64();
-        self.spent += took;
+    /// What a pass of so many tokens takes.
+    fn price(&self, tokens: usize) -> f64 {
+        let least = |all: &VecDeque<f64>| all.iter().copied().fold(f64::INFINITY, f64::min);
+        self.times.get(&tokens).map_or(0.0, least)
+    }
+
+    /// A pass over so many sequences with so many tokens, those guessed among them.
+    pub fn pass(&mut self, took: Duration, sequences: usize, tokens: usize) {
         if sequences != self.sequences {
-            (self.sequences, self.samples) = (sequences, 0);
+            self.sequences = sequences;
+            self.times.clear();
         }
-        if guessed {
-            self.gain -= took - self.plain;
-        } else {
-            self.samples += 1;
-            let weight = 1.0 / f64::from(self.samples.min(16));
-            self.plain += weight * (took - self.plain);
+        let times = self.times.entry(tokens).or_default();
+        if times.len() == RECENT {
+            times.pop_front();
+        }
+        times.push_back(took.as_secs_f64());
+        let price = self.price(tokens);
+        self.spent += price;
+        if tokens > sequences {
+            self.gain -= price - self.price(sequences);
         }
     }
 
     /// Guesses of the last pass that came true, of all its sequences.
     pub fn right(&mut self, count: usize) {
-        self.gain += self.plain * count as f64 / self.sequences.max(1) as f64;
+        self.gain += self.price(self.sequences) * count as f64 / self.sequences.max(1) as f64;
     }
 }
 
@@ -147,23 +157,25 @@ mod tests {
         let ms = Duration::from_millis;
         let mut account = Account::default();
         assert!(!account.allows());
-        (0..4).for_each(|_| account.pass(ms(10), 1, false));
+        (0..4).for_each(|_| account.pass(ms(10), 1, 1));
         assert!(account.allows());
         // a guess doubles a pass and is wrong: nothing more before a hundred passes have gone by
-        account.pass(ms(20), 1, true);
+        account.pass(ms(20), 1, 2);
         account.right(0);
         assert!(!account.allows());
-        (0..93).for_each(|_| account.pass(ms(10), 1, false));
+        (0..93).for_each(|_| account.pass(ms(10), 1, 1));
         assert!(!account.allows());
-        (0..3).for_each(|_| account.pass(ms(10), 1, false));
+        // one that was held up is no measure
+        account.pass(ms(500), 1, 1);
+        (0..2).for_each(|_| account.pass(ms(10), 1, 1));
         assert!(account.allows());
         // right ones pay for wrong ones later
-        account.pass(ms(11), 1, true);
+        account.pass(ms(12), 1, 5);
         account.right(4);
-        (0..3).for_each(|_| account.pass(ms(20), 1, true));
+        (0..3).for_each(|_| account.pass(ms(20), 1, 2));
         assert!(account.allows());
         // another number of sequences is another price
-        account.pass(ms(30), 2, false);
+        account.pass(ms(30), 2, 2);
         assert!(!account.allows());
     }
 

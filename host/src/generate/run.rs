@@ -327,10 +327,10 @@ fn decode(
     if steps.is_empty() {
         return Ok(());
     }
-    let guessed = due.iter().any(|(_, tokens)| tokens.len() > 1);
+    let tokens = due.iter().map(|(_, tokens)| tokens.len()).sum();
     let start = Instant::now();
     let results = engine.answer(&steps)?;
-    account.pass(start.elapsed(), sequences, guessed);
+    account.pass(start.elapsed(), sequences, tokens);
     for ((i, tokens), result) in due.into_iter().zip(results) {
         jobs[i].session.tokens.extend(tokens);
         answers[i] = result;

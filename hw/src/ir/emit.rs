@@ -8,6 +8,9 @@ use std::fmt::Write;
 
 const INDENT: &str = "    ";
 
+/// Registers of a module that are updated together.
+type Registers<'a> = Vec<&'a (String, RegRule)>;
+
 impl Module {
     /// Ports and body without name and header comment: what makes two modules equal.
     pub(crate) fn body_text(&self) -> String {
@@ -147,7 +150,7 @@ impl Module {
         out: &mut String,
     ) {
         let pad = INDENT.repeat(depth);
-        let mut groups: Vec<(Option<Group>, Vec<&(String, RegRule)>)> = Vec::new();
+        let mut groups: Vec<(Option<Group>, Registers)> = Vec::new();
         for reg in regs {
             let (_, rule) = reg;
             let group = rule.enable.as_ref().map(|enable| Module::group_of(rule.reset.is_some(), enable));

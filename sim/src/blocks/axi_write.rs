@@ -154,5 +154,5 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("axi_write: end of memory off by one", port, "end_q > ", "end_q >= "),
     bug("axi_write: strobes lost", port, "m_wstrb_o = w_strb_q", "m_wstrb_o = ~8'h0"),
     bug("axi_write: a data beat overwritten", port, "void_q | m_wready_i", "void_q | 1'b1 | m_wready_i"),
-    bug("axi_write: pages not told", port, "wire all = ", "wire all = 1'b1 | "),
+    bug("axi_write: pages not told", port, " all = ", " all = 1'b1 | "),
 ];

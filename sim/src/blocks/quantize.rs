@@ -280,7 +280,7 @@ fn shape() -> Box<dyn Block> {
 /// Planted bugs.
 pub const MUTATIONS: &[Mutation] = &[
     bug("quantize: ties away from zero", shape, "half_q & (sticky_q | whole_q[0])", "half_q"),
-    bug("quantize: places of a short vector not cleared", shape, "wire none_left = ", "wire none_left = 1'b0 & "),
+    bug("quantize: places of a short vector not cleared", shape, " none_left = ", " none_left = 1'b0 & "),
     bug("quantize: maximum without its floor", shape, "31'h1f800000", "31'h00800000"),
     bug("quantize: words without a weight", shape, "(~norm_q |", "(1'b1 |"),
 ];

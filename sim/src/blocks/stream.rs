@@ -273,7 +273,8 @@ impl WeightsCase {
         let packets = parts[0].1.len().div_ceil(payload);
         cover.count("padding_trits", !sherry && !(3 * own * words).is_multiple_of(5));
         // one port's packet is broken, or one of its bytes is none of five trits
-        let wrong = (size == Size::Max).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
+        let often = size == Size::Any && !self.full_rate && rng.one_in(3);
+        let wrong = (size == Size::Max || often).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
         let (mut lines, mut error, mut codes_of) = (Vec::new(), None, Vec::new());
         for (i, (codes, bytes)) in parts.iter().enumerate() {
             let (mut codes, mut bytes) = (codes.clone(), bytes.clone());
@@ -400,9 +401,10 @@ impl Block for WeightsCase {
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
-        let listed = !self.full_rate && rng.one_in(3);
+        let listed = !self.full_rate && size == Size::Any && rng.one_in(3);
+        let broken = rng.one_in(5);
         let (cmd, list, out, error) = match listed {
-            true => self.listed(rng, size == Size::Max, cover),
+            true => self.listed(rng, broken, cover),
             false => {
                 let (cmd, out, error) = self.run(rng, size, cover);
                 (cmd, Vec::new(), out, error)
@@ -418,7 +420,7 @@ impl Block for WeightsCase {
     fn must_cover(&self) -> &'static [&'static str] {
         match self.full_rate {
             true => &["reset_in_packet", "sherry", "dense", "crc"],
-            false => &["reset_in_packet", "sherry", "dense", "listed", "full_ring"],
+            false => &["reset_in_packet", "sherry", "dense", "crc", "illegal", "listed", "full_ring", "crc_of_group"],
         }
     }
 

@@ -72,14 +72,19 @@ fn predicted(machine: &Machine, row: &Value) -> Result<Option<f64>> {
     }))
 }
 
-/// Compares formula and RTL; returns the largest difference in percent.
+/// Compares formula and the results of the last measured RTL; returns the largest difference in percent.
 fn compare(machine: &Machine) -> Result<f64> {
     let path = root().join("bench").join(format!("{}.json", machine.name));
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let all: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     println!("| case | memory | RTL cycles | formula | difference % |\n|---|---|--:|--:|--:|");
     let mut worst = 0.0f64;
-    for row in all["rows"].as_array().into_iter().flatten().filter(|row| row["head"] == "exact") {
+    for row in all["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["head"] == "exact" && (all["rtl"].is_null() || row["rtl"] == all["rtl"]))
+    {
         let Some(formula) = predicted(machine, row)? else { continue };
         let rtl = row["cycles"].as_f64().context("a row without cycles")?;
         let off = 100.0 * (formula - rtl) / rtl;

@@ -30,14 +30,20 @@ impl Memory {
         self.rates[port % self.rates.len()]
     }
 
-    /// Beats a cycle of the slowest port, which decides as long as all ports carry the same.
+    /// Beats a cycle of the slowest port.
     fn slowest(&self, machine: &Machine) -> f64 {
         (0..machine.ports as usize).map(|port| self.rate(port)).fold(1.0, f64::min)
+    }
+
+    /// Beats of weights a cycle and port: the mean where packets go through any port, otherwise what the slowest gives.
+    fn weights(&self, machine: &Machine) -> f64 {
+        let all: f64 = (0..machine.ports as usize).map(|port| self.rate(port)).sum();
+        if machine.frames > 0 { all / f64::from(machine.ports) } else { self.slowest(machine) }
     }
 }
 
 /// Beats of the norm stream that wait at its port, and what each further one costs while weights stream.
-const NORM_QUEUE: f64 = 64.0;
+const NORM_QUEUE: f64 = 1024.0;
 const NORM_WAIT: f64 = 4.3;
 /// Sums that wait before the epilogue, in words.
 const SUM_QUEUE: f64 = 512.0;
@@ -50,6 +56,8 @@ const JOB: f64 = 270.0;
 const JOB_LATENCY: f64 = 1.6;
 const EMBEDDING: f64 = 2050.0;
 const PASS: f64 = 700.0;
+/// Share of a port that keys, values and weights together reach while they take turns.
+const TURNS: f64 = 0.95;
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -159,16 +167,16 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         let bits = if sherry { 5.0 } else { 4.8 };
         codes as f64 * bits / 8.0 / f64::from(machine.ports) * 4096.0 / (4096.0 - port_bytes)
     };
-    let slowest = memory.slowest(machine);
+    let weights = memory.weights(machine);
     let mut clock = Clock {
         machine,
         now: 0.0,
         held: 0.0,
         room: machine.buffer_words() as f64,
-        rate: slowest * port_bytes / per_word(pass.sherry),
+        rate: weights * port_bytes / per_word(pass.sherry),
         left: (words * model.layers) as f64,
         groups: pass.slots.div_ceil(machine.vector_tokens.into()) as f64,
-        throttle: NORM_WAIT / slowest,
+        throttle: NORM_WAIT / memory.slowest(machine),
     };
     clock.wait(EMBEDDING * pass.slots as f64);
     for _ in 0..model.layers {
@@ -186,7 +194,7 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         clock.multiply(&[model.hidden], model.ffn, 1, pass.sherry);
     }
     if pass.planes > 0 {
-        clock.rate = slowest * port_bytes / per_word(false);
+        clock.rate = weights * port_bytes / per_word(false);
         clock.left += head as f64;
         clock.quantise(model.hidden);
         clock.multiply(&[model.vocab], model.hidden, pass.planes, false);
@@ -207,13 +215,13 @@ fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass
     let share = blocks as f64 / group.div_ceil(machine.queries.into()) as f64;
     let unit = one.cycles as f64 / model.layers as f64 * share;
     let beats = one.beats as f64 / model.layers as f64 * share / f64::from(machine.ports);
-    let rate = memory.slowest(machine);
+    // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
+    let rate = TURNS * memory.slowest(machine);
     let room = (clock.room - clock.held).min(clock.left);
     let waits = jobs as f64 * (JOB + JOB_LATENCY * memory.latency);
-    // beats of weights that come meanwhile
     let weights = room / clock.rate * rate;
     let spare = (waits * rate).min(weights);
-    let took = waits + unit.max((beats + weights - spare) / rate).min(unit + beats / rate + weights / rate);
+    let took = waits + unit.max((beats + weights - spare) / rate);
     let filled = ((took - beats / rate).max(0.0) * clock.rate).min(room);
     clock.held += filled;
     clock.left -= filled;
