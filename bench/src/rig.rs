@@ -6,6 +6,7 @@ use crate::profile::Profile;
 use anyhow::{Context, Result, anyhow, ensure};
 use host::compile::DeviceImage;
 use host::device::driver::{Driver, Patience};
+use host::device::residency::device_bytes;
 use host::device::simulated::expected;
 use host::device::{LogitsArea, PassRunner};
 use hw::preset::Machine;
@@ -52,7 +53,7 @@ impl Rig {
     /// Builds the machine (or finds it in the cache) and loads the model and random caches.
     pub fn new(machine: &Machine, image: DeviceImage) -> Result<Rig> {
         let sequences = SEQUENCES.min(image.shape.tokens);
-        let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096);
+        let memory_bytes = device_bytes(&image, sequences);
         let timing = Timing::ideal();
         let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).context("building the machine in Verilator")?;

@@ -2,6 +2,7 @@
 
 use host::compile::{Options, compile};
 use host::device::driver::{Driver, Patience};
+use host::device::residency::{HEADER, device_bytes};
 use host::device::simulated::expected;
 use host::device::{LogitsArea, PassRunner, ReferenceRunner};
 use hw::preset::{self, Machine};
@@ -60,8 +61,8 @@ fn check(
     let weights = random::model(config, spec);
     let choices = Options { shortlist: Some(0), ..Options::default() };
     let image = compile(&weights, &machine.shape(), choices).map_err(|e| e.to_string())?;
-    let memory_bytes = image.memory_bytes(2).next_multiple_of(4096);
-    let mut reference = ReferenceRunner::new(machine.shape(), memory_bytes).map_err(|e| e.to_string())?;
+    let memory_bytes = device_bytes(&image, 2);
+    let mut reference = ReferenceRunner::new(machine.shape(), memory_bytes - HEADER).map_err(|e| e.to_string())?;
     let options = SimOptions { memory_bytes, timing, seed, speed: Speed::Quick, waves: None };
     let device = SimDevice::new(machine, &options).map_err(|e| e.to_string())?;
     let name = machine.name.clone();

@@ -16,6 +16,12 @@ use std::time::Instant;
 
 /// Bytes in front of the machine's window.
 pub const HEADER: u64 = 4096;
+
+/// Bytes of a device's whole memory for a model and so many sequences behind a [`Driver`].
+pub fn device_bytes(image: &DeviceImage, sequences: usize) -> u64 {
+    image.memory_bytes(sequences).next_multiple_of(HEADER) + HEADER
+}
+
 /// Begins a header.
 const MAGIC: &[u8; 8] = b"TERCMODL";
 /// Bytes of a transfer between two signs of progress.

@@ -1,7 +1,7 @@
 //! The RTL of a preset in Verilator as an engine.
 
 use super::driver::{Driver, Patience};
-use super::residency::HEADER;
+use super::residency::device_bytes;
 use super::{DeviceEngine, RunError};
 use crate::compile::{Options, compile};
 use crate::engine::EngineError;
@@ -28,7 +28,7 @@ impl SimulatedDevice {
     ) -> Result<Self, EngineError> {
         let image =
             compile(weights, &machine.shape(), options).map_err(|error| EngineError::Device(error.to_string()))?;
-        let memory_bytes = image.memory_bytes(sequences).next_multiple_of(4096) + HEADER;
+        let memory_bytes = device_bytes(&image, sequences);
         let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).map_err(|error| RunError::Device(error.to_string()))?;
         let name = format!("RTL of preset {} in Verilator", machine.name);
