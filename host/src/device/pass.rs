@@ -138,9 +138,6 @@ impl<T: Transport + Send> Driver<T> {
     }
 }
 
-/// Best token with its logit, and all logits.
-type SlotResult = (Option<(u32, f32)>, Vec<f32>);
-
 impl<T: Transport + Send> PassRunner for Driver<T> {
     fn shape(&self) -> &DeviceShape {
         &self.expected.shape
