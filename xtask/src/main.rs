@@ -38,7 +38,7 @@ enum Verb {
     },
     /// Area of a preset by Yosys, per module and in total, against the board's capacity.
     Synth(synth::SynthArgs),
-    /// Speed of the CPU backend, beside other engines.
+    /// Speed of the CPU backend, beside other engines, and of the simulation.
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -49,6 +49,11 @@ enum Verb {
 enum Bench {
     /// Prefill and decode on random weights of real model shapes.
     Cpu(bench::CpuArgs),
+    /// Simulated cycles a second of whole machines, by the processor's time.
+    Sim {
+        /// Presets; sim-tiny and kv260 if none is named.
+        presets: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -60,5 +65,10 @@ fn main() -> Result<()> {
         Verb::Mutate { name } => run::run("cargo", &["run", "--release", "-p", "sim", "--bin", "mutate", &name]),
         Verb::Synth(args) => synth::synth(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
+        Verb::Bench { what: Bench::Sim { presets } } => {
+            let mut line = vec!["run", "--release", "-p", "tests", "--bin", "sim_speed", "--"];
+            line.extend(presets.iter().map(String::as_str));
+            run::run("cargo", &line)
+        }
     }
 }
