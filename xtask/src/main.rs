@@ -42,7 +42,7 @@ enum Verb {
     Synth(synth::SynthArgs),
     /// Machines of other sizes by formula, checked against the benchmark of the RTL: tokens a second against area.
     Explore(explore::ExploreArgs),
-    /// Speed of the CPU backend, beside other engines.
+    /// Speed of the CPU backend, beside other engines, and of the simulation.
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -58,6 +58,11 @@ enum Bench {
         /// Options of the benchmark, for example --quick or --only decode-0.73b
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
+    },
+    /// Simulated cycles a second of whole machines, by the processor's time.
+    Sim {
+        /// Presets; sim-tiny and kv260 if none is named.
+        presets: Vec<String>,
     },
 }
 
@@ -75,6 +80,11 @@ fn main() -> Result<()> {
             let fixed = ["run", "--release", "--locked", "--quiet", "-p", "bench", "--"];
             let options = options.iter().map(String::as_str);
             run::run("cargo", &fixed.into_iter().chain(options).collect::<Vec<_>>())
+        }
+        Verb::Bench { what: Bench::Sim { presets } } => {
+            let mut line = vec!["run", "--release", "-p", "tests", "--bin", "sim_speed", "--"];
+            line.extend(presets.iter().map(String::as_str));
+            run::run("cargo", &line)
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct SynthArgs {
     /// Module to synthesise instead of the whole machine
     #[arg(long)]
     top: Option<String>,
+    /// Map logic with abc9, which counts fewer LUTs for the same design: not comparable with figures without it
+    #[arg(long)]
+    abc9: bool,
     /// Write totals and modules to this JSON file
     #[arg(long)]
     json: Option<String>,
@@ -144,7 +147,8 @@ pub fn synth(args: &SynthArgs) -> Result<()> {
     run("cargo", &["run", "--quiet", "-p", "hw", "--", "--preset", &args.preset, "--out", path])?;
     let top = args.top.as_deref().unwrap_or("tercet_top");
     let script = format!(
-        "read_verilog {path}/rtl/*.v; synth_xilinx -family xcup -top {top} -uram -noiopad -noclkbuf; write_json {path}/netlist.json; tee -o {path}/stat.txt stat"
+        "read_verilog {path}/rtl/*.v; synth_xilinx -family xcup -top {top} -uram -noiopad -noclkbuf{}; write_json {path}/netlist.json; tee -o {path}/stat.txt stat",
+        if args.abc9 { " -abc9" } else { "" }
     );
     let tool = tools::yosys()?;
     run(tool, &["-q", "-l", &format!("{path}/yosys.log"), "-p", &script])?;
