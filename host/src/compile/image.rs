@@ -18,6 +18,16 @@ pub struct Section {
     pub bytes: Vec<u8>,
 }
 
+/// Begins the name of a section that holds codes of weights.
+const WEIGHTS: &str = "weights ";
+
+impl Section {
+    /// Whether the machine reads codes of weights from it.
+    pub fn holds_weights(&self) -> bool {
+        self.name.starts_with(WEIGHTS)
+    }
+}
+
 /// A program in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -118,11 +128,11 @@ impl Layout {
 }
 
 impl Layout {
-    /// Regions of all ports, all of one length.
+    /// Regions of weights of all ports, all of one length.
     fn region(&mut self, name: &str, ports: Vec<Vec<u8>>) -> Region {
         let region = Region { line: self.line, stride: stride(&ports) };
         for (port, bytes) in ports.into_iter().enumerate() {
-            self.add(format!("{name}.{port}"), bytes);
+            self.add(format!("{WEIGHTS}{name}.{port}"), bytes);
         }
         region
     }
@@ -161,7 +171,7 @@ pub(super) fn assemble(
         mults: layout.add("multipliers", e.mults.finish(0)),
     };
     for (number, run) in e.runs.into_iter().enumerate() {
-        let region = layout.region(&format!("weights {number}"), run.finish());
+        let region = layout.region(&number.to_string(), run.finish());
         at.weights.push((region.line, region.stride));
     }
     let mut program = e.program;
@@ -175,7 +185,7 @@ pub(super) fn assemble(
     let shortlist = match shortlist {
         Some((line, shortlist)) => {
             let (steps, [top, groups]) = shortlist.finish();
-            let (top, groups) = (layout.region("top plane", top), layout.region("groups", groups));
+            let (top, groups) = (layout.region("of the top plane", top), layout.region("of groups", groups));
             // the top plane comes right after the layers' weights, so it is read ahead like them
             let starts: Vec<usize> = e.starts.iter().copied().filter(|&start| start < body.0).collect();
             let mut program = program.clone();

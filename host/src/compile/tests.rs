@@ -187,6 +187,24 @@ fn streams_are_used_up() {
     }
 }
 
+/// Whatever a weight stream reads is known to hold weights, so that a driver finds it when a code is illegal.
+#[test]
+fn weight_streams_read_sections_of_weights() {
+    for (name, image) in images() {
+        let all = programs(&image).flat_map(|program| &program.descriptors);
+        let mut some = false;
+        for d in all.filter(|d| d.op() == Some(Op::Stream) && d.get("stream") == stream::WEIGHT) {
+            let (addr, stride) = (u64::from(d.get("addr")), u64::from(d.get("stride")));
+            for line in (0..image.shape.ports as u64).map(|port| addr + port * stride) {
+                let found = image.sections.iter().find(|section| section.line == line);
+                assert!(found.is_some_and(Section::holds_weights), "{name}: line {line:#x}");
+                some = true;
+            }
+        }
+        assert!(some, "{name}");
+    }
+}
+
 #[test]
 fn sections_are_packets_and_do_not_overlap_and_never_change() {
     let (config, spec) = every_kind().remove(4);

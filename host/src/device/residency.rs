@@ -1,8 +1,8 @@
 //! The model that device memory holds: written once, kept as long as nobody else writes or the power stays on.
 //!
 //! The first page of memory lies outside of the machine's window and says which model follows. It is trusted only
-//! together with register SCRATCH, which loading a bitstream clears, and after what no checksum of the machine covers has been
-//! read back.
+//! together with register SCRATCH, which loading a bitstream clears, and after what no checksum of the machine covers
+//! has been read back.
 
 use super::RunError;
 use super::driver::Driver;
@@ -164,7 +164,7 @@ impl<T: Transport + Send> Driver<T> {
                     self.transport.write(HEADER + at, &bytes[from..bytes.len().min(from + PACKET as usize)])?;
                 }
                 // the fault names only the port
-                fault::ILLEGAL_CODE if section.name.starts_with("weights") => {
+                fault::ILLEGAL_CODE if section.holds_weights() => {
                     self.transport.write(HEADER + start, bytes)?;
                 }
                 _ => {}
