@@ -1,9 +1,10 @@
 //! The ring of weight words.
 
 use super::fifo::wrapping_next;
+use super::fifo_ram::Queue;
 use super::require::require;
-use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
-use crate::width::{count_width, index_width};
+use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, lit, uint};
+use crate::width::index_width;
 use std::rc::Rc;
 
 /// A queue in UltraRAM that can also turn a block of words round.
@@ -49,16 +50,11 @@ impl Ring {
         let output = m.source("out", &[("data", uint(width))]);
         let idle = m.output("idle_o", uint(1));
         let index = index_width(depth);
-        let (count, one) = (count_width(depth), lit(1, 1));
         let write_q = m.reg_reset("write_q", &lit(0, index));
         let read_q = m.reg_reset("read_q", &lit(0, index));
-        let count_q = m.reg_reset("count_q", &lit(0, count));
-        let some_q = m.reg_reset("some_q", &lit(0, 1));
-        let room_q = m.reg_reset("room_q", &lit(1, 1));
 
         m.comment("Where the next word goes: behind this one, or turned.");
         let push = m.wire("push", &input.fire());
-        m.drive(&input.ready, &room_q);
         let closing = m.wire("closing", &(&turn & !(&end & &last_group)));
         let group_q = m.reg_reset("group_q", &lit(0, KEEP));
         let next_group = m.wire("next_group", &group_q.add_wrap(&lit(1, KEEP)));
@@ -75,39 +71,13 @@ impl Ring {
         let closed = m.wire("closed", &push.mux(&closing, &closed_q));
         m.next(&closed_q, &closed);
 
-        m.comment("Each read stage moves when it is empty or the next one moves.");
-        let valid: Vec<Expr> = (0..stages).map(|s| m.reg_reset(&format!("valid{s}_q"), &lit(0, 1))).collect();
-        let mut moves = vec![output.ready.clone()];
-        for s in (0..stages as usize).rev() {
-            let next = m.wire(&format!("move{s}"), &(!&valid[s] | &moves[0]));
-            moves.insert(0, next);
-        }
-        let pop = m.wire("pop", &(&some_q & &moves[0]));
+        let queue = Queue::account(&mut m, (depth, stages), (&input, &push), &output, Some(&closed));
         let ahead = rewind.mux(&lit(0, index), &wrapping_next(&read_q, depth));
-        m.next_when(&read_q, &(&pop | &rewind), &ahead);
-        let (up, down) = (count_q.add_wrap(&one.extend(count)), count_q.sub_wrap(&one.extend(count)));
-        let changed = (&push ^ &pop).mux(&push.mux(&up, &down), &count_q);
-        m.next(&count_q, &changed);
-        m.comment("Whether there is a word that may leave, or a place, next cycle.");
-        let one_left = count_q.eq(&lit(1, count));
-        let some = &push | count_q.ne(&lit(0, count)) & !(&pop & one_left);
-        m.next(&some_q, &(some & !&closed));
-        let one_free = count_q.eq(&lit(u128::from(depth) - 1, count));
-        m.next(&room_q, &(&pop | count_q.ne(&lit(u128::from(depth), count)) & !(&push & one_free)));
-
+        m.next_when(&read_q, &(&queue.pop | &rewind), &ahead);
         let memory = m.memory("mem", width, depth, RamStyle::Ultra);
         m.write(&memory, &push, &write_q, &input.field("data"));
         let word = m.read(&memory, &read_q);
-        let (mut value, mut comes) = (word, some_q.clone());
-        for s in 0..stages as usize {
-            let data_q = m.reg(&format!("data{s}_q"), uint(width));
-            m.next_when(&valid[s], &moves[s], &comes);
-            m.next_when(&data_q, &moves[s], &value);
-            (value, comes) = (data_q, valid[s].clone());
-        }
-        m.drive(&idle, &!(some_q | cat(&valid).any()));
-        m.drive(&output.valid, &comes);
-        m.drive(&output.field("data"), &value);
+        queue.deliver(&mut m, &word, &output, &idle);
         design.add(m)
     }
 }

@@ -55,8 +55,6 @@ const FIELDS: [&str; 15] = [
 ];
 /// Commands that wait.
 const COMMANDS: u32 = 4;
-/// Bits of a row number of the output head.
-const ROW: u32 = 20;
 
 impl Epilogue {
     /// Token groups `NG`.

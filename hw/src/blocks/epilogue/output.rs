@@ -1,8 +1,9 @@
 //! Results and where they go.
 
 use super::control::{Beat, Command, Flow};
-use super::{Epilogue, ROW, counter};
+use super::{Epilogue, counter};
 use crate::blocks::fifo::Fifo;
+use crate::blocks::head::{ROW, log_fields};
 use crate::blocks::ring::KEEP;
 use crate::ir::{Design, Expr, IrError, Module, cat, lit, repeat, uint};
 use crate::width::index_width;
@@ -76,21 +77,7 @@ impl Epilogue {
         m.drive(&vm.field("addr"), &place.low(self.addr));
         m.drive(&vm.field("mask"), &repeat(v, &lit(1, 1)));
         m.drive(&vm.field("data"), &masked);
-        let log = m.source(
-            "log",
-            &[
-                ("data", width),
-                ("group", uint(groups)),
-                ("row", uint(ROW)),
-                ("mask", uint(l)),
-                ("scale", uint(32 * l)),
-                ("last", uint(1)),
-                ("final", uint(1)),
-                ("rank", uint(1)),
-                ("pick", uint(1)),
-                ("keep", uint(KEEP)),
-            ],
-        );
+        let log = m.source("log", &log_fields(l, v, groups));
         m.drive(&log.valid, &(&there & &logits));
         m.drive(&log.field("data"), &masked);
         m.drive(&log.field("group"), &g);

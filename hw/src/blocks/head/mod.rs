@@ -5,7 +5,7 @@ mod tournament;
 
 use super::fifo::Fifo;
 use super::ring::KEEP;
-use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, cat, lit, repeat, uint, zero};
+use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Ty, cat, lit, repeat, uint, zero};
 use crate::width::index_width;
 use std::rc::Rc;
 use tournament::Entry;
@@ -34,6 +34,22 @@ pub const ADDR: u32 = 40;
 /// Writes that may wait for the memory port.
 const QUEUE: u32 = 4;
 const KEY: u32 = 32;
+
+/// Fields of the stream from the epilogue to the head, for `lanes` columns of `vtokens` slots.
+pub(crate) fn log_fields(lanes: u32, vtokens: u32, group_bits: u32) -> [(&'static str, Ty); 10] {
+    [
+        ("data", uint(32 * lanes * vtokens)),
+        ("group", uint(group_bits)),
+        ("row", uint(ROW)),
+        ("mask", uint(lanes)),
+        ("scale", uint(32 * lanes)),
+        ("last", uint(1)),
+        ("final", uint(1)),
+        ("rank", uint(1)),
+        ("pick", uint(1)),
+        ("keep", uint(KEEP)),
+    ]
+}
 
 /// A beat of the memory port: data, strobes, whether it is the first or the last of its write.
 struct PortBeat {
@@ -115,21 +131,7 @@ impl HeadOut {
         let want = m.input("want_i", uint(p));
         let line = m.input("logits_line_i", uint(32));
         let stride = m.input("logits_stride_i", uint(32));
-        let log = m.sink(
-            "log",
-            &[
-                ("data", uint(32 * l * v)),
-                ("group", uint(group)),
-                ("row", uint(ROW)),
-                ("mask", uint(l)),
-                ("scale", uint(32 * l)),
-                ("last", uint(1)),
-                ("final", uint(1)),
-                ("rank", uint(1)),
-                ("pick", uint(1)),
-                ("keep", uint(KEEP)),
-            ],
-        );
+        let log = m.sink("log", &log_fields(l, v, group));
         let tokens = m.output("best_token_o", uint(32 * p));
         let logits = m.output("best_logit_o", uint(32 * p));
         let idle = m.output("idle_o", uint(1));
