@@ -122,40 +122,15 @@ mod tests {
     use super::*;
     use host::compile::{Options, compile};
     use hw::preset;
-    use spec::model::random::{self, RandomSpec, WeightKind};
-    use spec::model::{ActQuant, Activation, ModelConfig, RopeScaling};
+    use spec::model::random::{self, RandomSpec};
+    use spec::model::{Activation, ModelConfig};
 
     /// Every phase of a layer appears once a layer, in order.
     #[test]
     fn phases_of_a_program() {
-        let config = ModelConfig {
-            name: "random".into(),
-            vocab: 50,
-            hidden: 48,
-            ffn: 72,
-            layers: 3,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 16,
-            max_context: 40,
-            rms_eps: 1e-5,
-            rope_theta: 10_000.0,
-            rope_scaling: RopeScaling::None,
-            activation: Activation::Relu2,
-            act_quant: ActQuant::Int8PerToken,
-            bos: None,
-            eos: vec![],
-        };
-        let spec = RandomSpec {
-            seed: 1,
-            kind: WeightKind::Tensor,
-            sub_norms: true,
-            tied: true,
-            input_norms: false,
-            coded_tables: true,
-        };
+        let config = ModelConfig { layers: 3, activation: Activation::Relu2, ..random::small() };
         let shape = preset::load("sim-tiny").unwrap().shape();
-        let image = compile(&random::model(&config, spec), &shape, Options::default()).unwrap();
+        let image = compile(&random::model(&config, RandomSpec::PLAIN), &shape, Options::default()).unwrap();
         let plan = Plan::new(&image.full.descriptors);
         let mut order: Vec<usize> = (0..image.full.descriptors.len()).map(|index| plan.phase(index)).collect();
         order.dedup();

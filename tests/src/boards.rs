@@ -10,8 +10,8 @@ use host::engine::{Engine, EngineError, SequenceId, Step, Want};
 use hw::preset::{self, Machine};
 use sim::axi::Timing;
 use sim::board::{Board, Kind, Mishaps};
-use spec::model::random::{self, RandomSpec, WeightKind};
-use spec::model::{ActQuant, Activation, ModelConfig, ModelWeights, RopeScaling};
+use spec::model::random::{self, RandomSpec};
+use spec::model::{ModelConfig, ModelWeights};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -109,33 +109,8 @@ pub fn weights(seed: u64) -> ModelWeights {
 
 /// The same with so many words.
 pub fn weights_of(seed: u64, vocab: usize) -> ModelWeights {
-    let config = ModelConfig {
-        name: "random".into(),
-        vocab,
-        hidden: 48,
-        ffn: 72,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        max_context: 40,
-        rms_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        activation: Activation::Silu,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
-    };
-    let spec = RandomSpec {
-        seed,
-        kind: WeightKind::Tensor,
-        sub_norms: true,
-        tied: true,
-        input_norms: false,
-        coded_tables: true,
-    };
-    random::model(&config, spec)
+    let config = ModelConfig { vocab, ..random::small() };
+    random::model(&config, RandomSpec { seed, ..RandomSpec::PLAIN })
 }
 
 /// It compiled for the boards here.

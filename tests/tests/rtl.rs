@@ -11,39 +11,15 @@ use sim::compile::Speed;
 use sim::device::{SimDevice, SimOptions};
 use spec::device::{Pass, Slot};
 use spec::model::random::{self, RandomSpec, WeightKind};
-use spec::model::{ActQuant, Activation, ModelConfig, RopeScaling};
+use spec::model::{Activation, ModelConfig};
 use spec::program::LINE;
 use std::time::Duration;
 use tests::lockstep;
 
-const PLAIN: RandomSpec = RandomSpec {
-    seed: 1,
-    kind: WeightKind::Tensor,
-    sub_norms: true,
-    tied: true,
-    input_norms: false,
-    coded_tables: true,
-};
+const PLAIN: RandomSpec = RandomSpec::PLAIN;
 
 fn config() -> ModelConfig {
-    ModelConfig {
-        name: "random".into(),
-        vocab: 50,
-        hidden: 48,
-        ffn: 72,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        max_context: 40,
-        rms_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        activation: Activation::Relu2,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
-    }
+    ModelConfig { activation: Activation::Relu2, ..random::small() }
 }
 
 /// Marks a pass for the shortlist's program.

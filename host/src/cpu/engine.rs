@@ -455,14 +455,7 @@ mod tests {
         random::{self, RandomSpec, WeightKind},
     };
 
-    const PLAIN: RandomSpec = RandomSpec {
-        seed: 1,
-        kind: WeightKind::Tensor,
-        sub_norms: true,
-        tied: true,
-        input_norms: false,
-        coded_tables: true,
-    };
+    const PLAIN: RandomSpec = RandomSpec::PLAIN;
 
     fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
         let silu = config();

@@ -65,23 +65,6 @@ impl Random {
 
 /// A small model.
 pub fn config() -> spec::model::ModelConfig {
-    use spec::model::{ActQuant, Activation, ModelConfig, RopeScaling};
-    ModelConfig {
-        name: "random".into(),
-        vocab: 50,
-        hidden: 48,
-        ffn: 72,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        max_context: 400,
-        rms_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        activation: Activation::Silu,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
-    }
+    use spec::model::{ModelConfig, random};
+    ModelConfig { max_context: 400, ..random::small() }
 }

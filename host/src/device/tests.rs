@@ -4,46 +4,18 @@ use super::*;
 use crate::compile::Options;
 use crate::engine::{Engine, EngineError, ReferenceEngine, SequenceId, Step, Want};
 use spec::model::{
-    ActQuant, Activation, ModelConfig, ModelWeights, Numerics, RopeScaling,
+    Activation, ModelConfig, ModelWeights, Numerics,
     random::{self, RandomSpec, WeightKind},
 };
 
-const PLAIN: RandomSpec = RandomSpec {
-    seed: 1,
-    kind: WeightKind::Tensor,
-    sub_norms: true,
-    tied: true,
-    input_norms: false,
-    coded_tables: true,
-};
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        name: "random".into(),
-        vocab: 50,
-        hidden: 48,
-        ffn: 72,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        max_context: 40,
-        rms_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        activation: Activation::Silu,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
-    }
-}
+const PLAIN: RandomSpec = RandomSpec::PLAIN;
 
 /// Every kind of weights, shapes that fit no machine evenly.
 pub(crate) fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
-    let silu = config();
-    let relu2 = ModelConfig { activation: Activation::Relu2, heads: 4, kv_heads: 4, ..config() };
-    let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..config() };
-    let uneven = ModelConfig { hidden: 50, ffn: 75, heads: 6, kv_heads: 1, head_dim: 20, ..config() };
+    let silu = random::small();
+    let relu2 = ModelConfig { activation: Activation::Relu2, heads: 4, kv_heads: 4, ..random::small() };
+    let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..random::small() };
+    let uneven = ModelConfig { hidden: 50, ffn: 75, heads: 6, kv_heads: 1, head_dim: 20, ..random::small() };
     vec![
         (relu2.clone(), PLAIN),
         (silu.clone(), RandomSpec { kind: WeightKind::Row, sub_norms: false, tied: false, ..PLAIN }),
@@ -164,7 +136,7 @@ fn every_kind_of_model_on_every_machine() {
 
 #[test]
 fn sequences_share_passes_and_do_not_touch_each_other() {
-    let weights = random::model(&config(), PLAIN);
+    let weights = random::model(&random::small(), PLAIN);
     let tokens: Vec<u32> = (0..30u32).map(|i| (i * 13 + 5) % 50).collect();
     let parts = [&tokens[..17], &tokens[5..7], &tokens[9..16], &tokens[20..21]];
     let want: Vec<Vec<f32>> = parts.iter().map(|part| reference(&weights, part)).collect();
@@ -232,7 +204,7 @@ fn a_shortlist_picks_among_exact_logits() {
 
 #[test]
 fn best_is_the_largest_logit() {
-    let weights = random::model(&config(), PLAIN);
+    let weights = random::model(&random::small(), PLAIN);
     let mut device = ReferenceDevice::compiled(&weights, &machines()[1], Options::default(), 1).unwrap();
     let id = device.new_sequence().unwrap();
     let pass = Pass {
@@ -258,7 +230,7 @@ fn best_is_the_largest_logit() {
 
 #[test]
 fn bad_requests_change_nothing_and_damage_is_reported() {
-    let weights = random::model(&config(), PLAIN);
+    let weights = random::model(&random::small(), PLAIN);
     let options = Options { context: Some(12), ..Options::default() };
     let mut device = ReferenceDevice::compiled(&weights, &machines()[0], options, 2).unwrap();
     let id = device.new_sequence().unwrap();
@@ -282,7 +254,7 @@ fn bad_requests_change_nothing_and_damage_is_reported() {
 #[test]
 fn programs_are_told_from_machines_they_do_not_suit() {
     let [tiny, odd, _] = machines();
-    let weights = random::model(&config(), PLAIN);
+    let weights = random::model(&random::small(), PLAIN);
     let image = crate::compile::compile(&weights, &tiny, Options::default()).unwrap();
     let runner = ReferenceRunner::new(odd, 1 << 20).unwrap();
     assert!(matches!(DeviceEngine::new(image.clone(), runner), Err(EngineError::Device(_))));

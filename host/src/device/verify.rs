@@ -5,7 +5,7 @@ use crate::compile::{Options, compile};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, EngineError, Step, Want};
 use spec::model::random::{self, RandomSpec, WeightKind};
-use spec::model::{ActQuant, Activation, ModelConfig, ModelWeights, RopeScaling};
+use spec::model::{Activation, ModelConfig, ModelWeights};
 use spec::program::DeviceShape;
 
 /// A model to compare.
@@ -43,24 +43,7 @@ pub enum Outcome {
 /// Small models with weights of every kind that all presets run.
 pub fn small(shape: &DeviceShape) -> Vec<Vector> {
     let head_dim = 16usize.max(shape.lanes());
-    let config = ModelConfig {
-        name: "random".into(),
-        vocab: 61,
-        hidden: 48,
-        ffn: 72,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim,
-        max_context: 32,
-        rms_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        activation: Activation::Silu,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
-    };
+    let config = ModelConfig { vocab: 61, head_dim, max_context: 32, ..random::small() };
     let kinds = [
         ("a scale a tensor", WeightKind::Tensor, Activation::Relu2),
         ("a scale a row", WeightKind::Row, Activation::Silu),
@@ -75,8 +58,8 @@ pub fn small(shape: &DeviceShape) -> Vec<Vector> {
             kind,
             sub_norms: plain,
             tied: plain,
-            input_norms: false,
             coded_tables: plain,
+            ..RandomSpec::PLAIN
         };
         let prompt = (0..2 * shape.tokens as u32 + 1).map(|i| (i * 37 + 11) % 61).take(20).collect();
         let weights = random::model(&ModelConfig { activation, ..config.clone() }, spec);

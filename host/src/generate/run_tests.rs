@@ -3,36 +3,21 @@
 use super::*;
 use crate::engine::ReferenceEngine;
 use crate::generate::sampler::SamplerSettings;
-use spec::model::random::{self, RandomSpec, WeightKind};
-use spec::model::{ActQuant, Activation, ModelConfig, Numerics, RopeScaling};
+use spec::model::random::{self, RandomSpec};
+use spec::model::{Activation, ModelConfig, Numerics};
 
 fn engine() -> ReferenceEngine {
     let config = ModelConfig {
-        name: "random".into(),
-        vocab: 50,
         hidden: 24,
         ffn: 40,
-        layers: 2,
         heads: 2,
         kv_heads: 1,
         head_dim: 12,
         max_context: 24,
-        rms_eps: 1e-5,
-        rope_theta: 10000.0,
-        rope_scaling: RopeScaling::None,
         activation: Activation::Relu2,
-        act_quant: ActQuant::Int8PerToken,
-        bos: None,
-        eos: vec![],
+        ..random::small()
     };
-    let spec = RandomSpec {
-        seed: 5,
-        kind: WeightKind::Tensor,
-        sub_norms: true,
-        tied: true,
-        input_norms: false,
-        coded_tables: false,
-    };
+    let spec = RandomSpec { seed: 5, coded_tables: false, ..RandomSpec::PLAIN };
     ReferenceEngine::new(random::model(&config, spec), Numerics::Device).unwrap()
 }
 

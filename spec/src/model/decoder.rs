@@ -314,38 +314,14 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{ActQuant, Activation, RopeScaling};
+    use crate::model::config::Activation;
     use crate::model::random::{self, RandomSpec, WeightKind};
 
     fn config(activation: Activation, kv_heads: usize) -> ModelConfig {
-        ModelConfig {
-            name: "random".into(),
-            vocab: 50,
-            hidden: 48,
-            ffn: 72,
-            layers: 2,
-            heads: 4,
-            kv_heads,
-            head_dim: 16,
-            max_context: 12,
-            rms_eps: 1e-5,
-            rope_theta: 10_000.0,
-            rope_scaling: RopeScaling::None,
-            activation,
-            act_quant: ActQuant::Int8PerToken,
-            bos: None,
-            eos: vec![],
-        }
+        ModelConfig { kv_heads, max_context: 12, activation, ..random::small() }
     }
 
-    const PLAIN: RandomSpec = RandomSpec {
-        seed: 1,
-        kind: WeightKind::Tensor,
-        sub_norms: true,
-        tied: true,
-        input_norms: false,
-        coded_tables: false,
-    };
+    const PLAIN: RandomSpec = RandomSpec { coded_tables: false, ..RandomSpec::PLAIN };
 
     fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
         let (relu2, silu) = (config(Activation::Relu2, 2), config(Activation::Silu, 4));

@@ -1,6 +1,6 @@
 //! Random models for tests and benchmarks: any shape, every kind of scale, the same on every machine.
 
-use super::config::ModelConfig;
+use super::config::{ActQuant, Activation, ModelConfig, RopeScaling};
 use super::weights::{Layer, ModelWeights};
 use crate::format::matrix::{Encoding, Linear, Plane, TritMatrix};
 use crate::format::scale::Scale;
@@ -74,6 +74,40 @@ pub struct RandomSpec {
     pub input_norms: bool,
     /// Tables as [`Table::Coded`] instead of binary32.
     pub coded_tables: bool,
+}
+
+impl RandomSpec {
+    /// One scale a tensor, norms before `o` and `down`, a tied head, tables as the accelerator wants them.
+    pub const PLAIN: RandomSpec = RandomSpec {
+        seed: 1,
+        kind: WeightKind::Tensor,
+        sub_norms: true,
+        tied: true,
+        input_norms: false,
+        coded_tables: true,
+    };
+}
+
+/// A small shape: two layers of four heads, two of keys and values, SiLU.
+pub fn small() -> ModelConfig {
+    ModelConfig {
+        name: "random".into(),
+        vocab: 50,
+        hidden: 48,
+        ffn: 72,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        max_context: 40,
+        rms_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        activation: Activation::Silu,
+        act_quant: ActQuant::Int8PerToken,
+        bos: None,
+        eos: vec![],
+    }
 }
 
 /// A model of the given shape with activations of a sensible size.
