@@ -73,6 +73,7 @@ impl ActBuffer {
              Rate     a table (3 or 4 columns) a cycle; two cycles more for each segment, one for each group\n\
              \x20        of slots and each word of zeros\n\
              Latency  {} cycles from rd_en_i to rd_data_o\n\
+             Done     done_o, a pulse for each pack command when all its words are written\n\
              Stalls   code_ready_o depends on registers only. Columns from cols on are dropped up to `last`\n\
              Oracle   sim::blocks::matrix",
             self.style().name(),
@@ -106,6 +107,7 @@ impl ActBuffer {
         let rd_addr = m.input("rd_addr_i", uint(address));
         let rd_data = m.output("rd_data_o", uint(self.word()));
         let idle = m.output("idle_o", uint(1));
+        let done = m.output("done_o", uint(1));
 
         m.comment("Work: find the next cut in two steps, pack up to it, fill the segment, drop what is beyond `cols`.");
         let state = |m: &mut Module, name: &str| m.reg_reset(&format!("{name}_q"), &lit(0, 1));
@@ -231,7 +233,7 @@ impl ActBuffer {
         let one = lit(1, groups_ty.width);
         let next_token = m.wire("next_token", &token_q.add_wrap(&one));
         let more = next_token.ne(&groups_q);
-        let again = m.wire("again", &(&drop_ends & more));
+        let again = m.wire("again", &(&drop_ends & &more));
         m.next(&find_q, &(&start | (&seg_ends & !&vector_ends) | &again));
         m.next(&cut_q, &find_q);
         m.next(&pack_q, &(&cut_q | (&pack_q & !&cut_ends)));
@@ -239,6 +241,9 @@ impl ActBuffer {
         m.next(&drop_q, &((&seg_ends & &vector_ends) | (&drop_q & !&drop_ends)));
         m.next_when(&fresh_q, &(&start | &find_q | &again), &!&find_q);
         m.next_when(&token_q, &(&start | &drop_ends), &start.mux(&lit(0, groups_ty.width), &next_token));
+        let done_q = m.reg_reset("done_q", &lit(0, 1));
+        m.next(&done_q, &(&drop_ends & !&more));
+        m.drive(&done, &done_q);
         design.add(m)
     }
 }

@@ -71,7 +71,7 @@ impl Matrix {
              Stalls   as the parts; {TILES} tiles wait at cmd. A pack must wait for idle_o, a tile for\n\
              \x20        pack_idle_o: the sequencer does\n\
              Idle     idle_o: no tile waits or is in work and all sums were taken; pack_idle_o: codes are in\n\
-             \x20        the buffer\n\
+             \x20        the buffer; pack_done_o: a pulse for each pack\n\
              Oracle   sim::blocks::matrix",
             e.tokens,
             v = self.slots,
@@ -93,6 +93,7 @@ impl Matrix {
         let sum = m.source("sum", &[("data", uint(beat)), ("last", uint(1))]);
         let idle = m.output("idle_o", uint(1));
         let pack_idle = m.output("pack_idle_o", uint(1));
+        let pack_done = m.output("pack_done_o", uint(1));
 
         let rd_en = m.net("read_en", uint(1));
         let rd_addr = m.net("read_addr", uint(crate::width::index_width(buffer.depth())));
@@ -116,6 +117,7 @@ impl Matrix {
         m.drive(&pack.ready, &buffered.get("pack_ready_o"));
         m.drive(&code.ready, &buffered.get("code_ready_o"));
         m.drive(&pack_idle, &buffered.get("idle_o"));
+        m.drive(&pack_done, &buffered.get("done_o"));
 
         m.comment("A tile goes to the feeder and to the engine's queue at once.");
         let fork = m.net("tile_start", uint(1));

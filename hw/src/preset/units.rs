@@ -6,6 +6,7 @@ use crate::blocks::balance::Balance;
 use crate::blocks::epilogue::Epilogue;
 use crate::blocks::head::HeadOut;
 use crate::blocks::matrix::Matrix;
+use crate::blocks::quantize::Quantize;
 use crate::blocks::unpack5::Unpack5;
 use crate::blocks::vmem::Vmem;
 use crate::blocks::weights::Weights;
@@ -79,6 +80,18 @@ impl Machine {
         }
     }
 
+    /// The quantiser.
+    pub fn quantize(&self) -> Quantize {
+        Quantize {
+            lanes: self.lanes(),
+            vtokens: self.vector_tokens,
+            groups: self.token_groups(),
+            max_cols: self.engine.cols,
+            vm_words: self.vector_words(),
+            style: self.norm_style(),
+        }
+    }
+
     /// The output head.
     pub fn head(&self) -> HeadOut {
         let (tokens, vtokens) = (self.engine.tokens, self.vector_tokens);
@@ -103,16 +116,19 @@ impl Machine {
         }
     }
 
-    /// UltraRAMs by the key that decides them: weight ring, vector memory, activation buffer, scores and scales.
+    /// UltraRAMs by the key that decides them: weight ring, vector memory, activation buffer and
+    /// quantiser, scores and scales.
     pub fn uram_users(&self) -> [(&'static str, u64); 4] {
         let ultra = |style: RamStyle, width, depth| if style == RamStyle::Ultra { urams(width, depth) } else { 0 };
         let (codes, vmem, buffer) = (self.engine.tables * self.engine.rows, self.vmem(false), self.matrix().buffer());
         let vector = u64::from(vmem.vtokens) * ultra(vmem.style, 32 * vmem.lanes, vmem.depth());
+        let kept = self.quantize().kept();
+        let kept = if kept.ultra { urams(kept.width, kept.depth) } else { 0 };
         let unit: u64 = self.attend().deep_memories().into_iter().map(|(w, d, style)| ultra(style, w, d)).sum();
         [
             ("memory.buffer_kib", urams(5 * codes, self.buffer_words())),
             ("vector.columns", vector),
-            ("engine.max_cols", ultra(buffer.style(), buffer.word(), buffer.depth())),
+            ("engine.max_cols", ultra(buffer.style(), buffer.word(), buffer.depth()) + kept),
             ("attention.max_context", u64::from(self.units) * unit),
         ]
     }

@@ -3,9 +3,9 @@
 use super::fabric::{Placed, connect, expose};
 use super::ports::{attach, place};
 use crate::blocks::axi_write::AxiWrite;
+use crate::blocks::command_queue::CommandQueue;
 use crate::blocks::gather::Gather;
 use crate::blocks::kv_write::KvWrite;
-use crate::blocks::quantize::Quantize;
 use crate::blocks::regs::Regs;
 use crate::blocks::reset_ctl::{ResetCtl, ResetSync};
 use crate::blocks::sequencer::Sequencer;
@@ -16,6 +16,8 @@ use crate::preset::Machine;
 use spec::program::{WORDS, wait};
 use std::rc::Rc;
 
+/// Commands that wait for a unit.
+const COMMANDS: u32 = 4;
 /// Cycles after which a soft reset does not wait for memory any longer.
 const PATIENCE: u64 = 1 << 20;
 
@@ -77,6 +79,8 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     m.comment("What the units say.");
     let idle = m.wire("idle", &units.idle());
     units.sequencer.set(&mut m, "idle_i", &idle);
+    let done = units.done(&mut m);
+    units.sequencer.set(&mut m, "done_i", &done);
     regs.set(&mut m, "idle_i", &idle);
     for name in ["done", "fault", "fault_code", "fault_info", "fault_index", "fault_label"] {
         regs.set(&mut m, &format!("{name}_i"), &units.sequencer.out(&format!("{name}_o")));
@@ -162,6 +166,8 @@ struct Units {
     kv: Placed,
     attend: Placed,
     vmem: Placed,
+    /// Commands that wait for the quantiser, the cache writer, attention.
+    queues: [Placed; 3],
     attention_units: u32,
 }
 
@@ -178,7 +184,7 @@ fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
 
 impl Units {
     fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, tap: bool) -> Result<Units, IrError> {
-        let (e, bits, lanes, vtokens) = (&machine.engine, machine.port_bits, machine.lanes(), machine.vector_tokens);
+        let (bits, lanes, vtokens) = (machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let reads = place(machine, design, m, rst)?;
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
@@ -200,9 +206,7 @@ impl Units {
         let vmem = Placed::new(m, "vmem", &*machine.vmem(tap).build(design)?, rst);
         let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::new(m, "gather", &of, rst);
-        let of = Quantize { lanes, vtokens, groups, max_cols: e.cols, vm_words, style: machine.norm_style() }
-            .build(design)?;
-        let quantize = Placed::new(m, "quantize", &of, rst);
+        let quantize = Placed::new(m, "quantize", &*machine.quantize().build(design)?, rst);
         let matrix = Placed::new(m, "matrix", &*machine.matrix().build(design)?, rst);
         let epilogue = Placed::new(m, "epilogue", &*machine.epilogue().build(design)?, rst);
         let head = Placed::new(m, "head", &*machine.head().build(design)?, rst);
@@ -211,6 +215,12 @@ impl Units {
         let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
         let attend = Placed::new(m, "attend", &*machine.attend().build(design)?, rst);
         let attention_units = machine.units;
+        let mut made = Vec::new();
+        for (name, unit) in [("quant", &quantize), ("kv", &kv), ("attend", &attend)] {
+            let of = CommandQueue { unit: name, fields: unit.sink_fields("cmd"), depth: COMMANDS }.build(design)?;
+            made.push(Placed::new(m, &format!("{name}_commands"), &of, rst));
+        }
+        let Ok(queues) = <[Placed; 3]>::try_from(made) else { unreachable!("three queues were placed") };
         let units = Units {
             reads,
             write,
@@ -226,6 +236,7 @@ impl Units {
             kv,
             attend,
             vmem,
+            queues,
             attention_units,
         };
         Ok(units)
@@ -234,7 +245,7 @@ impl Units {
     fn all(&self) -> Vec<&Placed> {
         let own = [&self.write, &self.weights, &self.sequencer, &self.gather, &self.quantize, &self.matrix];
         let rest = [&self.epilogue, &self.head, &self.kv, &self.attend, &self.vmem];
-        self.reads.iter().chain(&self.streams).chain(own).chain(rest).collect()
+        self.reads.iter().chain(&self.streams).chain(own).chain(rest).chain(&self.queues).collect()
     }
 
     /// Those that report faults, in the order of their priority.
@@ -272,7 +283,11 @@ impl Units {
         connect(m, (&self.gather, "vm_wr"), (&self.vmem, "emb"));
         connect(m, (&self.gather, "rope"), (&self.epilogue, "rope"));
 
-        connect(m, (seq, "quant_cmd"), (&self.quantize, "cmd"));
+        let [quants, kvs, attends] = &self.queues;
+        connect(m, (seq, "quant_cmd"), (quants, "in"));
+        connect(m, (quants, "out"), (&self.quantize, "cmd"));
+        let packed = self.matrix.out("pack_done_o");
+        self.quantize.set(m, "packed_i", &packed);
         connect(m, (&self.quantize, "vm_rd"), (&self.vmem, "qnt_rd"));
         connect(m, (&self.vmem, "qnt_rsp"), (&self.quantize, "vm_rsp"));
         connect(m, (&self.quantize, "vm_wr"), (&self.vmem, "qnt"));
@@ -294,8 +309,10 @@ impl Units {
         connect(m, (&self.head, "list"), (&self.weights, "list"));
         connect(m, (&self.head, "pick"), (&self.epilogue, "pick"));
 
-        connect(m, (seq, "kv_cmd"), (&self.kv, "cmd"));
-        connect(m, (seq, "attend_cmd"), (&self.attend, "cmd"));
+        connect(m, (seq, "kv_cmd"), (kvs, "in"));
+        connect(m, (kvs, "out"), (&self.kv, "cmd"));
+        connect(m, (seq, "attend_cmd"), (attends, "in"));
+        connect(m, (attends, "out"), (&self.attend, "cmd"));
         for unit in 0..self.attention_units {
             for part in ["k", "v"] {
                 let name = format!("{part}{unit}");
@@ -312,17 +329,30 @@ impl Units {
     /// Idle units, in the order of a wait mask's bits.
     fn idle(&self) -> Expr {
         let idle = |unit: &Placed| unit.out("idle_o");
+        let [quants, kvs, attends] = &self.queues;
         let bits = [
             (wait::GATHER, idle(&self.gather)),
-            (wait::QUANT, idle(&self.quantize) & self.matrix.out("pack_idle_o")),
+            (wait::QUANT, idle(quants) & idle(&self.quantize) & self.matrix.out("pack_idle_o")),
             (wait::ENGINE, idle(&self.matrix)),
             (wait::EPILOGUE, idle(&self.epilogue) & idle(&self.head) & self.write.out("head_idle_o")),
-            (wait::ATTEND, idle(&self.attend)),
-            (wait::KV, idle(&self.kv) & self.write.out("kv_idle_o")),
+            (wait::ATTEND, idle(attends) & idle(&self.attend)),
+            (wait::KV, idle(kvs) & idle(&self.kv) & self.write.out("kv_idle_o")),
         ];
         let mut bits: Vec<(u32, Expr)> = bits.into_iter().collect();
         bits.sort_by_key(|(bit, _)| std::cmp::Reverse(*bit));
         cat(bits.iter().map(|(_, e)| e))
+    }
+
+    /// A pulse for each finished command of the units that may lag, in their order. Quantiser and attention rest for a
+    /// cycle between commands.
+    fn done(&self, m: &mut Module) -> Expr {
+        let rises = |m: &mut Module, name: &str, unit: &Placed| {
+            let busy_q = m.reg_reset(&format!("{name}_busy_q"), &lit(0, 1));
+            m.next(&busy_q, &!unit.out("idle_o"));
+            &busy_q & unit.out("idle_o")
+        };
+        let (quant, attend) = (rises(m, "quant", &self.quantize), rises(m, "attend", &self.attend));
+        m.wire("commands_done", &cat([&attend, &self.epilogue.out("done_o"), &quant]))
     }
 
     /// Beats that pass at each reading port, and at the writing one.

@@ -1,6 +1,6 @@
 //! Wiring instances together by the names of their streams.
 
-use crate::ir::{Dir, Expr, Interface, Module, Outputs};
+use crate::ir::{Dir, Expr, Interface, Module, Outputs, Ty};
 use std::collections::BTreeMap;
 
 /// An instance whose inputs are nets, so that it can be wired in any order.
@@ -56,6 +56,12 @@ impl Placed {
             (field != "valid" && field != "ready" && !others).then(|| field.to_string())
         };
         self.ports.iter().filter(|p| p.dir == dir).filter_map(field).collect()
+    }
+
+    /// Fields of a sink with their types, in the order of the ports.
+    pub fn sink_fields(&self, sink: &str) -> Vec<(String, Ty)> {
+        let port = |name: &String| self.ports.iter().find(|p| p.name == format!("{sink}_{name}_i")).map(|p| p.ty);
+        self.fields(sink, Dir::In).into_iter().filter_map(|name| Some((name.clone(), port(&name)?))).collect()
     }
 
     /// Whether the instance has a port of this name.

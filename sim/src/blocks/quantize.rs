@@ -91,7 +91,8 @@ impl Block for QuantizeCase {
         let mut inputs: Vec<(String, Expr)> = Vec::new();
         let mut outputs = Vec::new();
         for port in quantize_of.ports.iter().filter(|p| p.name != "clk_i" && p.name != "rst_i") {
-            let inner = port.name.starts_with("vm_r") || port.name == "vm_wr_ready_i" || port.name == "idle_o";
+            let inner =
+                port.name.starts_with("vm_r") || ["vm_wr_ready_i", "idle_o", "packed_i"].contains(&port.name.as_str());
             match port.dir {
                 hw::ir::Dir::In if !inner => inputs.push((port.name.clone(), m.input(&port.name, port.ty))),
                 hw::ir::Dir::Out if !inner => outputs.push((port.name.clone(), m.output(&port.name, port.ty))),
@@ -110,6 +111,8 @@ impl Block for QuantizeCase {
             .collect();
         all.extend([("vm_rd_ready_i", &rd_ready), ("vm_rsp_valid_i", &rsp_valid)]);
         all.extend([("vm_rsp_data_i", &rsp_data), ("vm_wr_ready_i", &take)]);
+        let packed = lit(1, 1);
+        all.push(("packed_i", &packed));
         let unit = m.instance("quantize", &quantize_of, &all);
         for (name, port) in &outputs {
             let value = unit.get(name);

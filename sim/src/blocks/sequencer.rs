@@ -83,7 +83,7 @@ pub fn check(sequencer: &Sequencer, rng: &mut Rng, bug: Option<Bug>) -> Result<C
             }
         }
     }
-    for counter in ["well", "bad_op", "no_end", "early_end", "unit_fault", "watchdog", "waited", "together"] {
+    for counter in ["well", "bad_op", "no_end", "early_end", "unit_fault", "watchdog", "waited", "lagged", "together"] {
         if machine.cover.get(counter) == 0 {
             let (block, counter) = (top.name.clone(), counter.to_string());
             return Err(BenchError::Uncovered { block, counter }.into());
@@ -99,6 +99,12 @@ fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
 /// Bugs that the bench must catch.
 pub const MUTATIONS: &[Mutation] = &[
     own_bug("sequencer: units not waited for", planted, "wire ready = ", "wire ready = 1'b1 | "),
+    own_bug(
+        "sequencer: one command too many in work",
+        planted,
+        "linear_left_q > linear_lag_q",
+        "linear_left_q > linear_lag_q + 4'd1",
+    ),
     own_bug("sequencer: next descriptor while one is not taken", planted, "& ~(|left)", "& 1'b1"),
     own_bug("sequencer: a later fault wins", planted, " & ~kept_q;", ";"),
     own_bug("sequencer: an end that is not the last", planted, " | (over & some)) | (", ") | ("),

@@ -41,7 +41,7 @@ fn is_float(op: Op, field: &str) -> bool {
 }
 
 impl fmt::Display for Descriptor {
-    /// Operation, label, waits, then every field that is not zero.
+    /// Operation, label, waits (`epilogue-2`: but for its latest two commands), then every field that is not zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(op) = self.op() else { return write!(f, "unknown operation {}", self.words[0] & 0xff) };
         write!(f, "{:<7}", op.name())?;
@@ -51,7 +51,11 @@ impl fmt::Display for Descriptor {
         if self.wait() == wait::ALL {
             write!(f, " wait all")?;
         } else if self.wait() != 0 {
-            let names: Vec<&str> = WAITS.iter().filter(|(bit, _)| self.wait() & bit != 0).map(|(_, n)| *n).collect();
+            let name = |(bit, name): &(u32, &str)| match self.lag(*bit) {
+                0 => name.to_string(),
+                lag => format!("{name}-{lag}"),
+            };
+            let names: Vec<String> = WAITS.iter().filter(|(bit, _)| self.wait() & bit != 0).map(name).collect();
             write!(f, " wait {}", names.join("+"))?;
         }
         for field in fields_of(op) {
@@ -82,7 +86,8 @@ mod tests {
         d.set("mode", u64::from(epilogue::ROPE)).unwrap();
         d.set("words", 12).unwrap();
         d.set("scale_a", u64::from(0.25f32.to_bits())).unwrap();
-        assert_eq!(d.to_string(), "linear  @3 wait quant+kv words=12 mode=rope scale_a=2.5e-1");
+        d.set_lag(wait::QUANT, 2);
+        assert_eq!(d.to_string(), "linear  @3 wait quant-2+kv words=12 mode=rope scale_a=2.5e-1");
         let end = Descriptor::new(Op::End, wait::ALL, LABEL_NONE);
         assert_eq!(listing(&[end]), "    0 end     wait all\n");
     }

@@ -3,7 +3,8 @@
 //!
 //! A program is a row of descriptors of [`WORDS`] little-endian 32-bit words. Word 0 holds the
 //! operation in bits 7:0, the units to wait for in bits 15:8 ([`wait`]) and a label in bits 31:16
-//! that faults and lock-step reports name (the layer; [`LABEL_NONE`] outside layers). All other fields
+//! that faults and lock-step reports name (the layer; [`LABEL_NONE`] outside layers). Word 15 says how many of
+//! the latest commands of a unit that is waited for may still be in work ([`wait::LAGGED`]). All other fields
 //! stand in [`FIELDS`]. See docs/architecture/machine.md for what each operation does.
 
 mod fields;
@@ -87,6 +88,13 @@ pub mod wait {
     pub const KV: u32 = 32;
     /// All units.
     pub const ALL: u32 = 63;
+    /// Units whose latest commands need not be done: 4 bits each in word [`LAG_WORD`], the first lowest, say how many
+    /// at most. 0: the unit must be idle.
+    pub const LAGGED: [u32; 3] = [QUANT, EPILOGUE, ATTEND];
+    /// The word of a descriptor that holds them.
+    pub const LAG_WORD: usize = 15;
+    /// Bits of such a number.
+    pub const LAG_BITS: u32 = 4;
 }
 
 /// Linear streams (field `stream` of [`Op::Stream`]).
@@ -196,6 +204,21 @@ impl Descriptor {
         self.words[0] >> 8 & 0xff
     }
 
+    /// How many of the latest commands of this unit, which it waits for, may still be in work; 0: it must be idle.
+    pub fn lag(&self, unit: u32) -> u32 {
+        let at = wait::LAGGED.iter().position(|u| *u == unit);
+        at.map_or(0, |at| self.words[wait::LAG_WORD] >> (wait::LAG_BITS * at as u32) & ((1 << wait::LAG_BITS) - 1))
+    }
+
+    /// Sets [`Descriptor::lag`], to the most that there is if `lag` is more; units without one keep 0.
+    pub fn set_lag(&mut self, unit: u32, lag: u32) {
+        if let Some(at) = wait::LAGGED.iter().position(|u| *u == unit) {
+            let (shift, most) = (wait::LAG_BITS * at as u32, (1 << wait::LAG_BITS) - 1);
+            let word = &mut self.words[wait::LAG_WORD];
+            *word = *word & !(most << shift) | lag.min(most) << shift;
+        }
+    }
+
     /// The label.
     pub fn label(&self) -> u16 {
         (self.words[0] >> 16) as u16
@@ -241,6 +264,7 @@ mod tests {
         for op in Op::ALL {
             let mut used = [0u32; WORDS];
             used[0] = u32::MAX;
+            used[wait::LAG_WORD] = u32::MAX;
             for f in fields_of(op) {
                 assert!(f.width >= 1 && f.low + f.width <= 32 && f.word < WORDS, "{f:?}");
                 let bits = f.mask() << f.low;
@@ -257,6 +281,10 @@ mod tests {
         d.set("planes", 5).unwrap();
         assert_eq!((d.get("words"), d.get("planes"), d.label(), d.wait()), (300, 5, 7, wait::QUANT));
         assert!(d.set("planes", 8).is_err());
+        d.set_lag(wait::ATTEND, 3);
+        d.set_lag(wait::QUANT, 99);
+        d.set_lag(wait::KV, 2);
+        assert_eq!([wait::QUANT, wait::EPILOGUE, wait::ATTEND, wait::KV].map(|u| d.lag(u)), [15, 0, 3, 0]);
         assert_eq!(d.op(), Some(Op::Linear));
     }
 }

@@ -132,6 +132,7 @@ impl Epilogue {
              Latency  {lat} cycles from a word of sums to its first result, {again} more if a summand and a bias are added\n\
              Rate     one beat a cycle; every second cycle: accumulate with bias or RESIDUAL, odd words of ROPE.\n\
              \x20        A command starts when those before have left the lanes\n\
+             Done     done_o, a pulse for each command when its last result was taken\n\
              Stalls   vm_rd runs ahead as far as there are places for answers ({ops}, {olds}); results wait in a queue\n\
              \x20        of {queue}. No ready depends on a valid\n\
              Oracle   sim::blocks::epilogue",

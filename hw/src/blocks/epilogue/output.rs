@@ -52,8 +52,20 @@ impl Epilogue {
         let fit = |e: &Expr| if e.width() > ROW { e.low(ROW) } else { e.extend(ROW) };
         let row = cmd.base.add_wrap(&fit(&start)).extend(at);
         let place = cmd.logits.mux(&row, &self.vm_address(&word, &g_q).extend(at));
-        let name =
-            cat([&cmd.keep, scales, &cmd.pick, &cmd.rank, &cmd.logits, &cmd.final_tile, &last_q, &mask, &g_q, &place]);
+        let closes = &last_q & (!&cmd.rope | &twin_q);
+        let name = cat([
+            &closes,
+            &cmd.keep,
+            scales,
+            &cmd.pick,
+            &cmd.rank,
+            &cmd.logits,
+            &cmd.final_tile,
+            &last_q,
+            &mask,
+            &g_q,
+            &place,
+        ]);
         let names_of = Fifo { width: name.width(), depth: queue }.build(design)?;
         let named = &name_q | &twin_q;
         let inputs = [("in_valid_i", &named), ("in_data_i", &name), ("out_ready_i", &pop)];
@@ -90,6 +102,10 @@ impl Epilogue {
         m.drive(&log.field("scale"), &name.slice(flags + 5, 32 * l));
         m.drive(&log.field("keep"), &name.slice(flags + 5 + 32 * l, KEEP));
         m.drive(&pop, &(&there & logits.mux(&log.ready, &vm.ready)));
+        let done = m.output("done_o", uint(1));
+        let done_q = m.reg_reset("done_q", &lit(0, 1));
+        m.next(&done_q, &(&pop & name.bit(name.width() - 1)));
+        m.drive(&done, &done_q);
         Ok(booked_q.any())
     }
 }

@@ -70,7 +70,16 @@ impl Quantize {
         m.drive(&cmd.ready, &!&active_q);
         m.drive(&idle, &!&active_q);
         m.next(&clear_q, &some);
-        m.next(&active_q, &(&some | &(&active_q & !finished)));
+        let packed = m.input("packed_i", uint(1));
+        let mode_q = m.reg("mode_q", uint(3));
+        m.next_when(&mode_q, &take, &cmd.field("mode"));
+        let is_act = mode_q.eq(&lit(quant::ACT.into(), 3));
+        let packed_q = m.reg_reset("packed_q", &lit(0, 1));
+        let given_q = m.reg_reset("given_q", &lit(0, 1));
+        m.next(&packed_q, &(!&take & (&packed | &packed_q)));
+        m.next(&given_q, &(!&take & (finished | &given_q)));
+        let over = m.wire("command_over", &((finished | &given_q) & (&packed | &packed_q | !is_act)));
+        m.next(&active_q, &(&some | &(&active_q & !over)));
         let mut keep = |name: &str, value: &Expr| {
             let q = m.reg(&format!("{name}_q"), value.ty());
             m.next_when(&q, &take, value);
@@ -85,7 +94,7 @@ impl Quantize {
         };
         Command {
             clear: clear_q,
-            mode: keep("mode", &cmd.field("mode")),
+            mode: mode_q,
             norm: keep("norm", &cmd.field("norm")),
             rms: keep("rms", &(cmd.field("norm") | &raw)),
             raw: keep("raw", &raw),

@@ -4,7 +4,7 @@ use super::code::ToCode;
 use super::maximum::Maximum;
 use super::parts::{RING_INDEX, ring};
 use super::scalar::Scalar;
-use super::{Answer, Command, Quantize};
+use super::{Answer, Command, Emit, Quantize};
 use crate::blocks::fp::Mul;
 use crate::blocks::pipe::{delay_n, valid_n};
 use crate::ir::{Design, Expr, IrError, Module, Sink, cat, lit, repeat, uint};
@@ -21,6 +21,9 @@ pub(super) struct Results {
     /// All slots' scales of vector `scale_ring` of the ring, to be driven.
     pub(super) scale_ring: Expr,
     pub(super) scale: Expr,
+    /// A word of `y`, its vector's last one marked by the top bit.
+    pub(super) y_valid: Expr,
+    pub(super) y: Expr,
     /// A word of the second pass: codes, or floats in mode NORM.
     pub(super) valid: Expr,
     pub(super) last: Expr,
@@ -28,15 +31,14 @@ pub(super) struct Results {
 }
 
 impl Quantize {
-    /// Two products for each lane serve both passes, because one word comes a cycle: `y = x * w`, then
-    /// `x * x` in the first pass and `y * inverse` in the second.
+    /// Three products for each lane: `y = x * w` and `x * x` in the first pass, `y * inverse` in the second.
     pub(super) fn arithmetic(
         &self,
         m: &mut Module,
         design: &mut Design,
         command: &Command,
         weights: &Sink,
-        answer: &Answer,
+        (answer, emit): (&Answer, &Emit),
     ) -> Result<Results, IrError> {
         let (lanes, vtokens) = (self.lanes, self.vtokens);
         let (all, row, product) = (lanes * vtokens, 32 * lanes, Mul::LATENCY);
@@ -69,7 +71,7 @@ impl Quantize {
         // partial sums: place of a word and whether the vector reaches it for the first time
         let places = squares.places().trailing_zeros();
         let first = if ww > places { !answer.word.slice(places, ww - places).any() } else { lit(1, 1) };
-        let mut about = vec![answer.emit.clone(), answer.last.clone(), first];
+        let mut about = vec![answer.last.clone(), first];
         if places > 0 {
             about.push(answer.word.low(ww.min(places)).extend(places));
         }
@@ -83,52 +85,42 @@ impl Quantize {
             let inputs = [("valid_i", &valid), ("a_i", &lane(&x_q2, l)), ("b_i", &lane(&weight_q, l % lanes))];
             ys.push(m.instance(&format!("y{l}"), &mul_of, &inputs).get("y_o"));
         }
-        let (mut x, mut now, mut before) = (x_q2, valid.clone(), valid);
+        let (mut x, mut now) = (x_q2, valid);
         for stage in 1..=product {
-            before = now.clone();
             let q = m.reg(&format!("x_late{stage}_q"), uint(32 * all));
             m.next_when(&q, &now, &x);
             x = q;
             now = valid_n(m, &format!("y_valid{stage}"), &now, 1);
         }
-        let early = delay_n(m, "about_y", &about, product - 1);
-        let about = delay_n(m, "about_y_end", &early, 1);
+        let about = delay_n(m, "about_y", &about, product);
         let top = about.width() - 1;
-        let (emit, last) = (about.bit(top), about.bit(top - 1));
-        let scanned = m.wire("scanned", &(&now & !&emit));
-        let emitted = m.wire("emitted", &(&now & &emit));
+        let last = about.bit(top);
 
         m.comment("Maxima.");
         let mut maxima = Vec::new();
         let mut max_done = Vec::new();
         for v in 0..vtokens {
             let y = cat((0..lanes).rev().map(|l| ys[(v * lanes + l) as usize].clone()));
-            let inputs = [("valid_i", &scanned), ("last_i", &last), ("y_i", &y)];
+            let inputs = [("valid_i", &now), ("last_i", &last), ("y_i", &y)];
             let max = m.instance(&format!("max{v}"), &max_of, &inputs);
             maxima.push(max.get("max_o"));
             max_done.push(max.get("done_o"));
         }
         m.unused("max_done", &max_done);
 
-        m.comment("Squares, or codes before they are rounded.");
-        let inverse_ring = m.net("inverse_ring", uint(RING_INDEX));
-        let inverse_q = m.reg("inverse_q", uint(32 * vtokens));
-        let mut products = Vec::new();
+        m.comment("Squares.");
+        let mut squared = Vec::new();
         for l in 0..all {
             let own = lane(&x, l);
-            let a = emit.mux(&ys[l as usize], &own);
-            let b = emit.mux(&inverse_q.lane(l / lanes, 32), &own);
-            let inputs = [("valid_i", &now), ("a_i", &a), ("b_i", &b)];
-            products.push(m.instance(&format!("z{l}"), &mul_of, &inputs).get("y_o"));
+            let inputs = [("valid_i", &now), ("a_i", &own), ("b_i", &own)];
+            squared.push(m.instance(&format!("square{l}"), &mul_of, &inputs).get("y_o"));
         }
-        let about = delay_n(m, "about_z", &about.low(top), product);
-        let scanned = valid_n(m, "scanned_z", &(&scanned & &command.rms), product);
-        let emitted = valid_n(m, "emitted_z", &emitted, product);
-        let last = about.bit(top - 1);
-        let floats = cat(products.iter().rev());
-        let inputs = [("valid_i", scanned), ("last_i", last.clone()), ("first_i", about.bit(top - 2))];
+        let about = delay_n(m, "about_square", &about, product);
+        let scanned = valid_n(m, "scanned", &(&now & &command.rms), product);
+        let (last_square, first_square) = (about.bit(top), about.bit(top - 1));
+        let inputs = [("valid_i", scanned), ("last_i", last_square), ("first_i", first_square)];
         let mut inputs: Vec<(&str, Expr)> = inputs.into_iter().collect();
-        inputs.push(("square_i", floats.clone()));
+        inputs.push(("square_i", cat(squared.iter().rev())));
         if squares.places() > 1 {
             inputs.extend([("place_i", about.low(places)), ("words_i", command.words.clone())]);
         }
@@ -137,6 +129,7 @@ impl Quantize {
 
         m.comment("Once a vector.");
         let query = m.wire("is_query", &command.mode.eq(&lit(spec::program::quant::QUERY.into(), 3)));
+        let inverse_ring = m.net("inverse_ring", uint(RING_INDEX));
         let scale_ring = m.net("scale_ring", uint(RING_INDEX));
         let inputs = [
             ("clear_i", &command.clear),
@@ -154,11 +147,24 @@ impl Quantize {
             ("scale_ring_i", &scale_ring),
         ];
         let scalar = m.instance("scalar", &scalar_of, &inputs);
-        // the inverse is read a cycle before the word that it multiplies leaves the first product
-        let step = m.wire("inverse_step", &(&before & &(early.bit(top) & early.bit(top - 1))));
-        let at = ring(m, "inverse_ring_q", &command.clear, &step);
+
+        m.comment("The second pass: y * inverse.");
+        let at = ring(m, "inverse_ring_q", &command.clear, &(&emit.step & &emit.last));
         m.drive(&inverse_ring, &at);
-        m.next(&inverse_q, &scalar.get("inverse_o"));
+        let inverse_q = m.reg("inverse_q", uint(32 * vtokens));
+        m.next_when(&inverse_q, &emit.step, &scalar.get("inverse_o"));
+        let y_q = m.reg("y_q", uint(32 * all));
+        m.next_when(&y_q, &emit.step, &emit.data);
+        let emitted = valid_n(m, "emitted", &emit.step, 1);
+        let mut products = Vec::new();
+        for l in 0..all {
+            let (y, inverse) = (lane(&y_q, l), inverse_q.lane(l / lanes, 32));
+            let inputs = [("valid_i", &emitted), ("a_i", &y), ("b_i", &inverse)];
+            products.push(m.instance(&format!("z{l}"), &mul_of, &inputs).get("y_o"));
+        }
+        let floats = cat(products.iter().rev());
+        let emitted = valid_n(m, "emitted_z", &emitted, product);
+        let last_z = delay_n(m, "last_z", &emit.last, product + 1);
 
         m.comment("Codes.");
         let codes: Vec<Expr> = (0..all)
@@ -168,7 +174,7 @@ impl Quantize {
             })
             .collect();
         let code_valid = valid_n(m, "code_valid", &emitted, ToCode::LATENCY);
-        let code_last = delay_n(m, "code_last", &last, ToCode::LATENCY);
+        let code_last = delay_n(m, "code_last", &last_z, ToCode::LATENCY);
         let low = command.raw.mux(&floats.low(8 * all), &cat(codes.iter().rev()));
         Ok(Results {
             inverse_done: scalar.get("inverse_done_o"),
@@ -176,8 +182,10 @@ impl Quantize {
             scale_done: scalar.get("scale_done_o"),
             scale_ring,
             scale: scalar.get("scale_o"),
+            y_valid: now,
+            y: cat([last].into_iter().chain(ys.into_iter().rev())),
             valid: command.raw.mux(&emitted, &code_valid),
-            last: command.raw.mux(&last, &code_last),
+            last: command.raw.mux(&last_z, &code_last),
             data: cat([&floats.slice(8 * all, 24 * all), &low]),
         })
     }

@@ -10,6 +10,7 @@ mod scalar;
 mod squares;
 
 use super::fifo::Fifo;
+use super::fifo_ram::FifoRam;
 use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, uint};
 use crate::width::{count_width, index_width};
 use code::ToCode;
@@ -38,14 +39,19 @@ pub struct Quantize {
 /// Requests to the vector memory that may be unanswered.
 const UNANSWERED: u32 = 16;
 
-/// An answer of the vector memory and what it is for.
+/// An answer of the vector memory and where it stands in its vector.
 struct Answer {
     valid: Expr,
     data: Expr,
-    /// For the second pass.
-    emit: Expr,
     last: Expr,
     word: Expr,
+}
+
+/// The second pass: a word of `y` leaves the queue when its vector's inverse is known.
+struct Emit {
+    step: Expr,
+    data: Expr,
+    last: Expr,
 }
 
 impl Quantize {
@@ -68,10 +74,17 @@ impl Quantize {
         Squares { lanes: self.lanes, vtokens: self.vtokens }
     }
 
-    /// Words of the second pass between their request and the one who takes them: enough for one a cycle.
+    /// Words of the second pass between the queue of `y` and the one who takes them: enough for one a cycle.
     fn queue(&self) -> u32 {
-        // registers before and behind the memory, two products, a code; 8 for the memory
-        (2 * super::fp::Mul::LATENCY + ToCode::LATENCY + 6 + 8).next_power_of_two()
+        // a product, a code, registers around them
+        (super::fp::Mul::LATENCY + ToCode::LATENCY + 6).next_power_of_two()
+    }
+
+    /// The queue of `y` between the passes: a vector is read while the one before it leaves.
+    pub fn kept(&self) -> FifoRam {
+        let depth = 2 * self.norm_words().next_power_of_two();
+        let width = 32 * self.lanes * self.vtokens + 1;
+        FifoRam { width, depth, ultra: depth >= 4096 }
     }
 
     fn check(&self, module: &str) -> Result<(), IrError> {
@@ -100,11 +113,14 @@ impl Quantize {
              Shapes   words [{v} slots][{l} columns] binary32, codes [{v}][{l}] i8, scales [{v}] binary32\n\
              \x20        norm weights [{words}] [{l}] binary32 in {style} RAM; {NG} groups\n\
              Order    vectors outer, groups inner; a scale comes when the last code of its vector has been taken.\n\
-             \x20        Each vector is read twice; up to {RING} are in work, second passes go first\n\
-             Rate     a word a cycle in both passes{slow}; about 2 words cycles a vector of a group\n\
-             Limits   words * vectors behind src inside the memory; words of a norm at most {words};\n\
+             \x20        Each vector is read once; y waits for its maximum in a queue of {kept} words. Up to {RING}\n\
+             \x20        vectors are in work: one is read while another one leaves\n\
+             Rate     a word a cycle in both passes{slow}: a vector of a group every `words` cycles, if there are many\n\
+             Limits   words * vectors behind src inside the memory; words of a vector at most {kept}, of a norm {words};\n\
              \x20        answers of the memory at a constant distance from their requests{needed}\n\
-             Stalls   a word of the second pass is only asked for if the queue of {queue} has a place for it\n\
+             Stalls   a word is only asked for if y has a place, and only leaves if the queue of {queue} has one\n\
+             Done     idle_o rises for a cycle at least after each command; mode act waits for packed_i, which tells\n\
+             \x20        that the codes are in the activation buffer\n\
              Oracle   spec::numerics::quant (sim::blocks::quantize)",
             words = self.norm_words(),
             style = self.style.name(),
@@ -115,6 +131,7 @@ impl Quantize {
             },
             needed = if self.squares().word_cycles() > 1 { "" } else { " are not needed" },
             queue = self.queue(),
+            kept = self.kept().depth,
         ));
     }
 
@@ -125,14 +142,15 @@ impl Quantize {
             self.lanes, self.vtokens, self.groups, self.max_cols, self.vm_words
         );
         self.check(&name)?;
-        let tags = Fifo { width: 2 + index_width(self.norm_words()), depth: UNANSWERED }.build(design)?;
+        let tags = Fifo { width: 1 + index_width(self.norm_words()), depth: UNANSWERED }.build(design)?;
+        let kept_of = self.kept().build(design)?;
         let mut m = Module::new(name);
         self.describe(&mut m);
         let finished = m.net("finished", uint(1));
         let command = self.command(&mut m, &finished);
         let weights = m.sink("norm", &[("data", uint(32 * self.lanes))]);
 
-        m.comment("Both passes ask for words, the second one first.");
+        m.comment("The first pass asks for words while y has places for them.");
         let addr = self.addr_width();
         let item_done = m.net("item_done", uint(1));
         let inverse_done = m.net("inverse_done", uint(1));
@@ -142,38 +160,28 @@ impl Quantize {
         let scan_step = m.net("scan_step", uint(1));
         let (clear, extent) = (&command.clear, &command.extent);
         let src = self.base(&mut m, "src_base", &command.src);
-        let emit = Walk::new(&mut m, "emit", self.groups, extent, clear, &src, &emit_step);
         let scan = Walk::new(&mut m, "scan", self.groups, extent, clear, &src, &scan_step);
         let tag_room = m.net("tag_room", uint(1));
         let request = m.source("vm_rd", &[("addr", uint(addr))]);
         let rd_valid_q = m.reg_reset("rd_valid_q", &lit(0, 1));
         let rd_addr_q = m.reg("rd_addr_q", uint(addr));
-        let rd_scan_q = m.reg("rd_scan_q", uint(1));
         let free = m.wire("rd_free", &(&(!&rd_valid_q | &request.ready) & &tag_room));
-
-        let width = count_width(self.queue().into());
-        let queued_q = counter(&mut m, "queued_q", clear, &emit_step, &queue_pop, width);
-        let emit_item = &emit_step & &emit.word_end;
-        let ready_q = counter(&mut m, "ready_q", clear, &inverse_done, &emit_item, RING_COUNT);
-        let room = queued_q.ne(&lit(self.queue().into(), width));
-        let emit_go = m.wire("emit_go", &(&(&emit.active & ready_q.any()) & room));
 
         let scan_first = m.wire("scan_first", &!scan.word.any());
         let begin = m.wire("scan_begin", &(&scan_step & &scan_first));
         let held_q = counter(&mut m, "held_q", clear, &begin, &item_done, RING_COUNT);
         let adding_q = counter(&mut m, "adding_q", clear, &(&begin & &command.rms), &sum_done, 2);
         let may_begin = held_q.ne(&lit(RING.into(), RING_COUNT)) & adding_q.ne(&lit(2, 2));
+        let places = count_width(self.kept().depth);
+        let kept_q = counter(&mut m, "kept_q", clear, &scan_step, &emit_step, places);
+        let has_place = kept_q.ne(&lit(self.kept().depth.into(), places));
         let loaded = self.load(&mut m, &command, &weights);
         let has_weight = !&command.norm | loaded.gt(&scan.word);
-        let gap = self.gap(&mut m, &command, &rd_valid_q, &rd_scan_q, &request.ready);
-        let may_scan = &(&scan.active & &(&may_begin | !&scan_first)) & &(has_weight & gap);
-        let scan_go = m.wire("scan_go", &may_scan);
-        m.drive(&emit_step, &(&free & &emit_go));
-        m.drive(&scan_step, &(&free & &(&scan_go & !&emit_go)));
-        let ask = m.wire("ask", &(&free & &(&emit_go | &scan_go)));
-        m.next(&rd_valid_q, &(&ask | &(&rd_valid_q & !&request.ready)));
-        m.next_when(&rd_addr_q, &ask, &emit_go.mux(&emit.addr, &scan.addr));
-        m.next_when(&rd_scan_q, &ask, &!&emit_go);
+        let gap = self.gap(&mut m, &command, &rd_valid_q, &request.ready);
+        let may_scan = &(&scan.active & &(&may_begin | !&scan_first)) & &(has_weight & gap & has_place);
+        m.drive(&scan_step, &(&free & &may_scan));
+        m.next(&rd_valid_q, &(&scan_step | &(&rd_valid_q & !&request.ready)));
+        m.next_when(&rd_addr_q, &scan_step, &scan.addr);
         m.drive(&request.valid, &rd_valid_q);
         m.drive(&request.field("addr"), &rd_addr_q);
 
@@ -181,16 +189,32 @@ impl Quantize {
         let valid = m.input("vm_rsp_valid_i", uint(1));
         let data = m.input("vm_rsp_data_i", uint(32 * self.lanes * self.vtokens));
         let ww = index_width(self.norm_words());
-        let word = emit_go.mux(&emit.word.low(ww), &scan.word.low(ww));
-        let tag = cat([&emit_go, &emit_go.mux(&emit.word_end, &scan.word_end), &word]);
-        let inputs = [("in_valid_i", &ask), ("in_data_i", &tag), ("out_ready_i", &valid)];
+        let tag = cat([&scan.word_end, &scan.word.low(ww)]);
+        let inputs = [("in_valid_i", &scan_step), ("in_data_i", &tag), ("out_ready_i", &valid)];
         let tags = m.instance("tags", &tags, &inputs);
         m.drive(&tag_room, &tags.get("in_ready_o"));
         let tag = tags.get("out_data_o");
-        m.unused("tags", &[tags.get("out_valid_o"), emit.over, scan.over]);
-        let answer = Answer { valid, data, emit: tag.bit(ww + 1), last: tag.bit(ww), word: tag.low(ww) };
+        m.unused("tags", &[tags.get("out_valid_o"), scan.over]);
+        let answer = Answer { valid, data, last: tag.bit(ww), word: tag.low(ww) };
 
-        let results = self.arithmetic(&mut m, design, &command, &weights, &answer)?;
+        m.comment("The second pass takes y from its queue when the vector's inverse is known.");
+        let y_valid = m.net("y_there", uint(1));
+        let y_data = m.net("y_word", uint(self.kept().width));
+        let inputs = [("in_valid_i", &y_valid), ("in_data_i", &y_data), ("out_ready_i", &emit_step)];
+        let kept = m.instance("kept", &kept_of, &inputs);
+        m.unused("kept", &[kept.get("in_ready_o"), kept.get("idle_o")]);
+        let width = count_width(self.queue().into());
+        let queued_q = counter(&mut m, "queued_q", clear, &emit_step, &queue_pop, width);
+        let word = kept.get("out_data_o");
+        let emit = Emit { step: emit_step.clone(), last: word.bit(word.width() - 1), data: word.low(word.width() - 1) };
+        let emit_item = &emit_step & &emit.last;
+        let ready_q = counter(&mut m, "ready_q", clear, &inverse_done, &emit_item, RING_COUNT);
+        let room = queued_q.ne(&lit(self.queue().into(), width));
+        m.drive(&emit_step, &(kept.get("out_valid_o") & ready_q.any() & room));
+
+        let results = self.arithmetic(&mut m, design, &command, &weights, (&answer, &emit))?;
+        m.drive(&y_valid, &results.y_valid);
+        m.drive(&y_data, &results.y);
         m.drive(&inverse_done, &results.inverse_done);
         m.drive(&sum_done, &results.sum_done);
         let done = self.outputs(&mut m, design, &command, &results)?;
@@ -215,20 +239,18 @@ impl Quantize {
         loaded_q
     }
 
-    /// Whether the next word of a first pass may be asked for: the sums of squares need some distance.
-    fn gap(&self, m: &mut Module, command: &Command, rd_valid: &Expr, rd_scan: &Expr, rd_ready: &Expr) -> Expr {
+    /// Whether the next word may be asked for: the sums of squares need some distance.
+    fn gap(&self, m: &mut Module, command: &Command, rd_valid: &Expr, rd_ready: &Expr) -> Expr {
         let cycles = self.squares().word_cycles();
         if cycles < 2 {
-            m.unused("rd_scan", std::slice::from_ref(rd_scan));
             return lit(1, 1);
         }
         let width = count_width(cycles.into());
         let gap_q = m.reg_reset("gap_q", &lit(0, width));
-        let pending = m.wire("scan_pending", &(rd_valid & rd_scan));
         let left = gap_q.any().mux(&gap_q.sub_wrap(&lit(1, width)), &gap_q);
-        let taken = &pending & rd_ready;
+        let taken = rd_valid & rd_ready;
         m.next(&gap_q, &taken.mux(&lit(u128::from(cycles) - 2, width), &left));
-        !&command.rms | !(&pending | gap_q.any())
+        !&command.rms | !(rd_valid | gap_q.any())
     }
 }
 

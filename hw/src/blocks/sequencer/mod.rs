@@ -3,7 +3,7 @@
 mod faults;
 mod targets;
 
-use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, repeat, uint};
 use crate::width::count_width;
 use faults::{Own, Watch};
 use spec::program::{LABEL_NONE, Op, WORDS, wait};
@@ -53,6 +53,8 @@ impl Sequencer {
              \x20        took it; its fields stay until then. Linear: matrix and epi. Quant: quant, and pack (mode ACT)\n\
              \x20        or kv (KEY, VALUE)\n\
              Idle     a unit must show idle_i low in the cycle after it took a command, or one cycle later\n\
+             Lags     of {lagged} units (quant, epilogue, attend) the descriptor may leave some of the latest commands\n\
+             \x20        in work: commands are counted when they are issued, and down by done_i, a pulse for each\n\
              End      waits for all units and until the streams have read and checked their last packets\n\
              \x20        (streams_idle_i); must be the program's last word\n\
              Faults   the first is kept with number and label of the descriptor in issue; later ones are lost.\n\
@@ -63,6 +65,7 @@ impl Sequencer {
             self.faults,
             Self::LATENCY,
             Self::LATENCY + 2,
+            lagged = wait::LAGGED.len(),
         ));
         let start = m.input("start_i", uint(1));
         let program = m.input("program_i", uint(32));
@@ -70,6 +73,7 @@ impl Sequencer {
         let words = m.input("program_words_i", uint(32));
         let groups = m.input("groups_i", uint(groups_width));
         let idle = m.input("idle_i", uint(UNITS));
+        let done = m.input("done_i", uint(wait::LAGGED.len() as u32));
         let streams_idle = m.input("streams_idle_i", uint(1));
         let run = m.source("prog_cmd", &[("addr", uint(32)), ("packets", uint(32)), ("words", uint(32))]);
         let prog = m.sink("prog", &[("data", uint(32 * WORDS as u32))]);
@@ -118,10 +122,13 @@ impl Sequencer {
         let waits_q = m.delay("waits_q", &waits);
         let idle_q = m.delay("idle_q", &idle);
         let drained_q = m.delay("drained_q", &streams_idle);
-        let ready = m.wire("ready", &(&idle_q | !&waits_q).all());
+        let go = m.net("go", uint(1));
+        let few = few_left(&mut m, d, &go, &done);
+        let few = few & repeat(UNITS, &!&end_q);
+        let ready = m.wire("ready", &(&idle_q | few | !&waits_q).all());
 
         m.comment("Issue: a bit for each unit that still has to take the descriptor.");
-        let go = m.wire("go", &(at(WAIT) & &ready & !&end_q & !&bad_q & !&raise & !&stopped));
+        m.drive(&go, &(at(WAIT) & &ready & !&end_q & !&bad_q & !&raise & !&stopped));
         let wanted: Vec<Expr> = TARGETS.iter().map(|t| t.wanted(d)).collect();
         let wanted_q = m.delay("wanted_q", &cat(wanted.iter().rev()));
         let pending_q = m.reg_reset("pending_q", &lit(0, TARGETS.len() as u32));
@@ -178,4 +185,24 @@ impl Sequencer {
         m.unused("descriptor", &unused);
         design.add(m)
     }
+}
+
+/// For each bit of a wait mask whether the unit has no more commands in work than the descriptor allows.
+fn few_left(m: &mut Module, d: &Expr, go: &Expr, done: &Expr) -> Expr {
+    m.comment("Commands in work of the units that may lag.");
+    let bits = wait::LAG_BITS;
+    let mut few = vec![lit(0, 1); UNITS as usize];
+    for (at, (unit, op)) in wait::LAGGED.iter().zip([Op::Quant, Op::Linear, Op::Attend]).enumerate() {
+        let name = op.name();
+        let count_q = m.reg_reset(&format!("{name}_left_q"), &lit(0, bits));
+        let more = m.wire(&format!("{name}_more"), &(go & is_op(d, op)));
+        let one = lit(1, bits);
+        let fewer = done.bit(at as u32);
+        let next = more.mux(&count_q.add_wrap(&one), &count_q.sub_wrap(&one));
+        m.next_when(&count_q, &(&more ^ &fewer), &next);
+        let lag = d.slice(32 * wait::LAG_WORD as u32 + bits * at as u32, bits);
+        let allowed = m.delay(&format!("{name}_lag_q"), &lag);
+        few[unit.trailing_zeros() as usize] = m.wire(&format!("{name}_few"), &(allowed.any() & !count_q.gt(&allowed)));
+    }
+    cat(few.iter().rev())
 }

@@ -1,7 +1,7 @@
 //! Who gets which descriptor, and what of it.
 
 use crate::ir::{Expr, Module, Source, Ty, lit, uint};
-use spec::program::{FIELDS, Field, Op, WORDS, quant, stream};
+use spec::program::{FIELDS, Field, Op, WORDS, quant, stream, wait};
 
 /// What makes a descriptor one for a unit, beside its operation.
 #[derive(Clone, Copy)]
@@ -136,6 +136,7 @@ impl Target {
 pub(super) fn unused_bits(descriptor: &Expr) -> Vec<Expr> {
     let mut used = [0u32; WORDS];
     used[0] = u32::MAX;
+    used[wait::LAG_WORD] = (1 << (wait::LAG_BITS * wait::LAGGED.len() as u32)) - 1;
     for target in &TARGETS {
         target.own().iter().for_each(|f| used[f.word] |= f.mask() << f.low);
     }

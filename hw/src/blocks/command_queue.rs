@@ -1,0 +1,47 @@
+//! Commands that wait for a unit.
+
+use super::fifo::Fifo;
+use crate::ir::{Design, Interface, IrError, Module, Ty, cat, uint};
+use std::rc::Rc;
+
+/// A queue of commands with the fields of the unit's sink.
+pub struct CommandQueue {
+    /// The unit, for the module's name.
+    pub unit: &'static str,
+    /// Fields with their types.
+    pub fields: Vec<(String, Ty)>,
+    /// Commands that it holds.
+    pub depth: u32,
+}
+
+impl CommandQueue {
+    /// Adds the module.
+    pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
+        let width = self.fields.iter().map(|(_, ty)| ty.width).sum();
+        let queue_of = Fifo { width, depth: self.depth }.build(design)?;
+        let mut m = Module::new(format!("tern_{}_commands_w{width}_d{}", self.unit, self.depth));
+        m.header(&format!(
+            "{} commands that wait for {}: the sequencer goes on while the unit works.\n\n\
+             Latency  1 cycle\n\
+             Idle     idle_o: no command waits\n\
+             Oracle   the same sequence (whole machine)",
+            self.depth, self.unit
+        ));
+        let fields: Vec<(&str, Ty)> = self.fields.iter().map(|(name, ty)| (name.as_str(), *ty)).collect();
+        let input = m.sink("in", &fields);
+        let output = m.source("out", &fields);
+        let idle = m.output("idle_o", uint(1));
+        let all = cat(fields.iter().rev().map(|(name, _)| input.field(name)));
+        let inputs = [("in_valid_i", &input.valid), ("in_data_i", &all), ("out_ready_i", &output.ready)];
+        let queue = m.instance("queue", &queue_of, &inputs);
+        m.drive(&input.ready, &queue.get("in_ready_o"));
+        m.drive(&output.valid, &queue.get("out_valid_o"));
+        m.drive(&idle, &!queue.get("out_valid_o"));
+        let mut at = 0;
+        for (name, ty) in fields {
+            m.drive(&output.field(name), &queue.get("out_data_o").slice(at, ty.width));
+            at += ty.width;
+        }
+        design.add(m)
+    }
+}
