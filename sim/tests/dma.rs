@@ -23,7 +23,7 @@ fn kv_write() {
     let mut rng = Rng::announced("kv_write", 41);
     let mut cover = Cover::default();
     for (slots, token_groups, columns, bytes) in SHAPES {
-        let unit = KvWrite { slots, token_groups, columns, bytes, row_codes: 48 };
+        let unit = KvWrite { slots, token_groups, banks: 1 + slots % 2, columns, bytes, row_codes: 48 };
         let case = KvWriteCase::random(unit, &mut rng);
         cover.merge(&must_pass(&format!("{unit:?}"), &mut rng, &case));
     }
@@ -34,7 +34,7 @@ fn kv_write() {
 fn gather() {
     let mut rng = Rng::announced("gather", 42);
     for (slots, token_groups, columns, bytes) in SHAPES {
-        let unit = Gather { slots, token_groups, columns, bytes, vm_words: 21 };
+        let unit = Gather { slots, token_groups, banks: 1 + slots % 2, columns, bytes, vm_words: 21 };
         let case = GatherCase::random(unit, &mut rng);
         must_pass(&format!("{unit:?}"), &mut rng, &case);
     }

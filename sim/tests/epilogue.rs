@@ -6,7 +6,7 @@ use sim::blocks::sigmoid;
 use sim::rng::Rng;
 
 const fn shape(rows: u32, tokens: u32, lanes: u32, vtokens: u32, half: u32) -> Epilogue {
-    Epilogue { rows, tokens, lanes, vtokens, acc: 21, addr: 13, half }
+    Epilogue { rows, tokens, banks: 1 + rows % 2, lanes, vtokens, acc: 21, addr: 13, half }
 }
 
 const SHAPES: [Epilogue; 4] =

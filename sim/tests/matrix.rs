@@ -34,7 +34,7 @@ fn fifo_deep() {
 
 #[test]
 fn matrix_of_chosen_shapes() {
-    let mut rng = Rng::announced("matrix", 32);
+    let mut rng = Rng::announced("matrix", 38);
     let mut cover = Cover::default();
     for (t, q, p, v, l, g) in [(4, 2, 2, 1, 2, 1), (7, 3, 5, 1, 1, 2), (3, 4, 4, 2, 4, 3)] {
         cover.merge(&must_pass(&format!("t{t} q{q} p{p} v{v} l{l}"), &mut rng, &case(t, q, p, v, l, g)));

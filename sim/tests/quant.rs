@@ -31,7 +31,8 @@ fn vector_memory() {
 
 fn case(lanes: u32, vtokens: u32, groups: u32, words: u64, vectors: u64) -> QuantizeCase {
     let (max_cols, vm_words) = (words * u64::from(lanes), words * vectors + 3);
-    let quantize = Quantize { lanes, vtokens, groups, max_cols, vm_words, style: RamStyle::Ultra };
+    let quantize =
+        Quantize { lanes, vtokens, groups, banks: 1 + groups % 2, max_cols, vm_words, style: RamStyle::Ultra };
     QuantizeCase { quantize, words, vectors }
 }
 

@@ -8,7 +8,7 @@ use sim::rng::Rng;
 fn sequencer() {
     let mut rng = Rng::announced("sequencer", 62);
     for (groups, faults) in [(1, 1), (5, 3), (4, 12)] {
-        match check(&Sequencer { groups, faults }, &mut rng, None) {
+        match check(&Sequencer { groups, banks: 1 + groups % 2, faults }, &mut rng, None) {
             Ok(cover) => println!("{groups} groups, {faults} faults: {cover}"),
             Err(error) => panic!("{groups} groups, {faults} faults: {error}"),
         }

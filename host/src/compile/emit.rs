@@ -1,29 +1,17 @@
 //! Descriptors and the streams they consume, written together so that their orders agree.
 //!
-//! Units run at the same time, so a descriptor waits for those whose data it takes or overwrites:
+//! What waits for what is found by [`super::hazards`]; `tests::hazards` checks every program once more.
 //!
-//! | descriptor | waits for | because |
-//! |---|---|---|
-//! | gather | | everything is idle when a pass starts |
-//! | quant act | gather, epilogue, attend | they write the vectors it reads |
-//! | | engine, epilogue | they still read the old codes and scales |
-//! | | quant | the quantiser wrote a normed vector that it reads |
-//! | quant norm | gather, epilogue, attend, quant | the same, and the scratch it overwrites |
-//! | quant query, key, value | epilogue | it writes the vectors |
-//! | quant query | attend | it still reads the old queries |
-//! | linear | quant | codes and scales; also the readers of the place it overwrites |
-//! | linear of several rounds | epilogue | it reads sums that the last round wrote |
-//! | attend | quant, kv | queries, keys and values; also the readers of the place it overwrites |
-//! | end | all | |
-//!
-//! A unit carries out its own commands in order. `tests::hazards` checks every program against this.
+//! With two banks every step is emitted for one bank after the other: the tile's weights are held by the ring for the
+//! second one, and while a bank's tile is in the engine, the other bank's vectors are normed and quantised.
 
 use super::error::{CompileError, at_most, multiple};
-use super::matrix::{Layout, Matrix, Round};
+use super::hazards::Hazards;
+use super::matrix::{Layout, Matrix};
 use super::memory::VectorMap;
 use super::packets::{PacketWriter, Trits, WeightRun};
 use spec::numerics::f32ops::flush;
-use spec::program::{Descriptor, DeviceShape, LABEL_NONE, Op, epilogue, quant, stream, wait};
+use spec::program::{Descriptor, DeviceShape, LABEL_NONE, Op, epilogue, quant, stream};
 use std::ops::Range;
 
 /// A norm: weights and epsilon.
@@ -53,8 +41,14 @@ pub(super) struct Counts {
 /// A program under construction. `Stream` descriptors are entered later, when lengths are known.
 pub(super) struct Emitter<'a> {
     pub shape: &'a DeviceShape,
-    pub map: VectorMap,
+    /// Banks of slots that the program works on.
+    pub banks: usize,
+    /// Places of the first bank; those of the second lie behind them.
+    map: VectorMap,
     pub label: u16,
+    /// Weights are written, not only counted.
+    stored: bool,
+    hazards: Hazards,
     pub program: Vec<Descriptor>,
     /// Where weight runs start.
     pub starts: Vec<usize>,
@@ -63,17 +57,22 @@ pub(super) struct Emitter<'a> {
     pub norms: PacketWriter,
     pub mults: PacketWriter,
     pub counts: Counts,
-    act: Option<Held>,
-    normed: bool,
+    /// Of each bank what the activation buffer holds, and whether the vector is normed.
+    act: Vec<Option<Held>>,
+    normed: Vec<bool>,
 }
 
 impl<'a> Emitter<'a> {
-    pub fn new(shape: &'a DeviceShape, map: VectorMap) -> Self {
+    /// A program for one bank, which also writes the weights, or for several that share them.
+    pub fn new(shape: &'a DeviceShape, map: VectorMap, banks: usize) -> Self {
         let writer = || PacketWriter::new(shape);
         Emitter {
             shape,
+            banks,
             map,
             label: LABEL_NONE,
+            stored: banks == 1,
+            hazards: Hazards::default(),
             program: Vec::new(),
             starts: Vec::new(),
             runs: Vec::new(),
@@ -81,24 +80,36 @@ impl<'a> Emitter<'a> {
             norms: writer(),
             mults: writer(),
             counts: Counts::default(),
-            act: None,
-            normed: false,
+            act: vec![None; banks],
+            normed: vec![false; banks],
         }
     }
 
-    /// Appends a descriptor.
-    pub fn emit(&mut self, op: Op, wait: u32, fields: &[(&str, u64)]) -> Result<(), CompileError> {
-        let mut d = Descriptor::new(op, wait, self.label);
+    /// Places of a bank.
+    pub fn map(&self, bank: usize) -> VectorMap {
+        self.map.moved(bank * self.map.words)
+    }
+
+    /// First segment of a bank's activations.
+    pub fn segment(&self, bank: usize) -> usize {
+        bank * self.shape.segments / self.banks
+    }
+
+    /// Appends a descriptor and lets it wait for what it needs.
+    pub fn emit(&mut self, op: Op, fields: &[(&str, u64)]) -> Result<(), CompileError> {
+        let mut d = Descriptor::new(op, 0, self.label);
         for &(name, value) in fields {
             d.set(name, value)?;
         }
+        self.hazards.enter(&mut d, self.shape);
         self.program.push(d);
         Ok(())
     }
 
-    /// The vector that matrices read has changed.
+    /// The vector that matrices read has changed, in all banks.
     pub fn new_input(&mut self) {
-        (self.act, self.normed) = (None, false);
+        self.act.fill(None);
+        self.normed.fill(false);
     }
 
     /// The weights that follow are of this format.
@@ -107,7 +118,7 @@ impl<'a> Emitter<'a> {
             self.starts.push(self.program.len());
             self.runs.push(WeightRun::new(self.shape, sherry));
             self.counts.weights.push(0);
-            self.emit(Op::Stream, 0, &[("stream", u64::from(stream::WEIGHT)), ("sherry", u64::from(sherry))])?;
+            self.emit(Op::Stream, &[("stream", u64::from(stream::WEIGHT)), ("sherry", u64::from(sherry))])?;
         }
         Ok(())
     }
@@ -128,10 +139,16 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Activations of `input` to the activation buffer, unless they are there already.
-    pub fn activate(&mut self, input: Input<'_>, layout: Layout, own: Norm<'_>) -> Result<(), CompileError> {
+    /// Activations of `input` to a bank's part of the activation buffer, unless they are there already.
+    pub fn activate(
+        &mut self,
+        bank: usize,
+        input: Input<'_>,
+        layout: Layout,
+        own: Norm<'_>,
+    ) -> Result<(), CompileError> {
         let held: Held = (layout, own.map(|(weights, eps)| (weights.to_vec(), eps)));
-        if self.act.as_ref() == Some(&held) {
+        if self.act[bank].as_ref() == Some(&held) {
             return Ok(());
         }
         at_most("columns of a layer", layout.cols, self.shape.max_cols, "choose a preset with more columns")?;
@@ -139,21 +156,23 @@ impl<'a> Emitter<'a> {
             multiple("columns of a group of Sherry weights", layout.group_cols, 4, "regroup the scales")?;
         }
         let advice = "choose a preset with more segments, or larger groups of scales";
-        at_most("segments of a layer", layout.segments().len(), self.shape.segments, advice)?;
+        at_most("segments of a layer", layout.segments().len(), self.shape.segments / self.banks, advice)?;
         let words = input.cols.div_ceil(self.shape.lanes());
-        let written = wait::GATHER | wait::QUANT | wait::EPILOGUE | wait::ATTEND;
-        let mut src = input.src;
+        let offset = bank * self.map.words;
+        let mut src = input.src + offset;
+        let of_bank = ("bank", bank as u64);
         let norm = match (own, input.norm) {
             (Some(own), Some((weights, eps))) => {
-                src = self.map.norm;
-                if !self.normed {
+                let normed = self.map.norm + offset;
+                if !self.normed[bank] {
                     self.norm_words(weights, words);
                     let [norm, count, eps] = Self::norm_fields(Some((weights, eps)));
-                    let place = [("src", input.src as u64), ("dst", src as u64), ("words", words as u64)];
-                    let fields = [("mode", u64::from(quant::NORM)), ("vectors", 1), norm, count, eps];
-                    self.emit(Op::Quant, written, &[&fields[..], &place].concat())?;
-                    self.normed = true;
+                    let place = [("src", src as u64), ("dst", normed as u64), ("words", words as u64)];
+                    let fields = [("mode", u64::from(quant::NORM)), ("vectors", 1), of_bank, norm, count, eps];
+                    self.emit(Op::Quant, &[&fields[..], &place].concat())?;
+                    self.normed[bank] = true;
                 }
+                src = normed;
                 Some(own)
             }
             (own, outer) => own.or(outer),
@@ -163,6 +182,8 @@ impl<'a> Emitter<'a> {
         }
         let fields = [
             ("mode", u64::from(quant::ACT)),
+            of_bank,
+            ("act", self.segment(bank) as u64),
             ("sherry", u64::from(layout.sherry)),
             ("src", src as u64),
             ("words", words as u64),
@@ -171,37 +192,51 @@ impl<'a> Emitter<'a> {
             ("seg_cols", layout.seg_cols as u64),
             ("group_cols", layout.group_cols as u64),
         ];
-        self.emit(Op::Quant, written | wait::ENGINE, &[&fields[..], &Self::norm_fields(norm)].concat())?;
-        self.act = Some(held);
+        self.emit(Op::Quant, &[&fields[..], &Self::norm_fields(norm)].concat())?;
+        self.act[bank] = Some(held);
         Ok(())
     }
 
-    /// All tiles of a matrix; `place` is the first column word of the result.
+    /// All tiles of a matrix for all banks; `place` is the first column word of the first bank's result.
     pub fn matrix(&mut self, matrix: &Matrix<'_>, input: Input<'_>, place: usize) -> Result<(), CompileError> {
-        at_most(
-            format!("rows of the smallest tile of {}", matrix.name),
-            matrix.unit * self.shape.rows,
-            self.shape.tile_rows,
-            "choose a preset with a larger tile",
-        )?;
-        for tile in matrix.tiles(self.shape) {
-            for (number, round) in matrix.rounds.iter().enumerate() {
-                let own = matrix.parts[round.parts[0]].linear.input_norm.as_ref();
-                self.select(round.layout.sherry)?;
-                self.activate(input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
-                self.tile(matrix, tile.clone(), number, place)?;
+        for tile in matrix.tiles(self.shape)? {
+            self.tile(matrix, &tile, input, place, |_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// All rounds of a tile for all banks: the weights of a round come once for the first bank, and once more for each
+    /// other. `then` follows a bank's last round.
+    pub fn tile(
+        &mut self,
+        matrix: &Matrix<'_>,
+        tile: &Range<usize>,
+        input: Input<'_>,
+        place: usize,
+        mut then: impl FnMut(&mut Self, usize) -> Result<(), CompileError>,
+    ) -> Result<(), CompileError> {
+        for (number, round) in matrix.rounds.iter().enumerate() {
+            let own = matrix.parts[round.parts[0]].linear.input_norm.as_ref();
+            self.select(round.layout.sherry)?;
+            for bank in 0..self.banks {
+                self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
+                self.round(matrix, tile.clone(), number, place, bank)?;
+                if number + 1 == matrix.rounds.len() {
+                    then(self, bank)?;
+                }
             }
         }
         Ok(())
     }
 
     /// One round of one tile.
-    fn tile(
+    fn round(
         &mut self,
         matrix: &Matrix<'_>,
         tile: Range<usize>,
         number: usize,
         place: usize,
+        bank: usize,
     ) -> Result<(), CompileError> {
         let q = self.shape.rows;
         let (rows, round, last) = (tile.start * q..tile.end * q, &matrix.rounds[number], matrix.rounds.len() - 1);
@@ -218,20 +253,24 @@ impl<'a> Emitter<'a> {
             }
             self.counts.mults += (segments.len() * tile.len()) as u64;
         }
-        let trits = matrix.trits(rows, round);
-        self.push_weights(&trits, round, &segments);
+        if bank == 0 {
+            self.push_plane(&segments, tile.len(), round.layout.cols, || matrix.trits(rows, round));
+        }
         let halves = if matches!(mode, epilogue::SILU | epilogue::RELU2) { 2 } else { 1 };
         let first = tile.start / halves * q;
+        let (offset, planes) = (bank * self.map.words, self.map(bank).planes);
         let (dst, cols) = match number == last {
-            true => (place + first / self.shape.lanes(), matrix.result - first),
-            false => (self.map.planes, tile.len() * q),
+            true => (place + offset + first / self.shape.lanes(), matrix.result - first),
+            false => (planes, tile.len() * q),
         };
         let (a, b) = uniform.unwrap_or((0.0, 0.0));
-        let waits = wait::QUANT | if matrix.many_rounds() { wait::EPILOGUE } else { 0 };
         self.emit(
             Op::Linear,
-            waits,
             &[
+                ("bank", bank as u64),
+                ("act", self.segment(bank) as u64),
+                ("hold", u64::from(bank + 1 < self.banks)),
+                ("total", (tile.len() * segments.len()) as u64),
                 ("words", tile.len() as u64),
                 ("segs", segments.len() as u64),
                 ("planes", 1),
@@ -245,7 +284,7 @@ impl<'a> Emitter<'a> {
                 ("scale_a", u64::from(a.to_bits())),
                 ("scale_b", u64::from(b.to_bits())),
                 ("dst", dst as u64),
-                ("acc", if number > 0 { self.map.planes as u64 } else { 0 }),
+                ("acc", if number > 0 { planes as u64 } else { 0 }),
                 ("cols", cols.min(tile.len() * q / halves) as u64),
             ],
         )
@@ -267,16 +306,20 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn push_weights(&mut self, trits: &[i8], round: &Round, segments: &[Range<usize>]) {
-        self.push_plane(&Trits { rows: trits, cols: round.layout.cols, segments });
-    }
-
-    /// A plane of a tile to the weight stream.
-    pub fn push_plane(&mut self, trits: &Trits<'_>) {
-        if let (Some(run), Some(count)) = (self.runs.last_mut(), self.counts.weights.last_mut()) {
-            run.push(trits);
-            *count = run.words;
+    /// A plane of a tile of `words` words to the weight stream, `[rows, cols]` trits.
+    pub fn push_plane(
+        &mut self,
+        segments: &[Range<usize>],
+        words: usize,
+        cols: usize,
+        trits: impl FnOnce() -> Vec<i8>,
+    ) {
+        let (Some(run), Some(count)) = (self.runs.last_mut(), self.counts.weights.last_mut()) else { return };
+        match self.stored {
+            true => run.push(&Trits { rows: &trits(), cols, segments }),
+            false => run.words += (words * segments.len()) as u64,
         }
+        *count = run.words;
     }
 }
 

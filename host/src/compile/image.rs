@@ -3,6 +3,7 @@
 use super::emit::{Counts, Emitter};
 use super::error::CompileError;
 use super::memory::{CacheGeometry, Heads, VectorMap};
+use super::packets::WeightRun;
 use super::shortlist::{Region, Shortlist, stride};
 use spec::model::ModelConfig;
 use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait, write_packets};
@@ -37,6 +38,15 @@ pub struct Program {
     pub descriptors: Vec<Descriptor>,
 }
 
+/// Programs for passes on all banks of slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wide {
+    /// All layers, no head.
+    pub body: Program,
+    /// All layers and the head for the slots of the last bank.
+    pub full: Program,
+}
+
 /// A model compiled for a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceImage {
@@ -52,9 +62,11 @@ pub struct DeviceImage {
     pub full: Program,
     /// All layers and the head in two steps, which gives the best token of slot 0, most probably.
     pub shortlist: Option<Program>,
+    /// The programs for two banks of slots, if the machine has them and the model lets them share weights.
+    pub wide: Option<Wide>,
     /// Sizes of heads.
     pub heads: Heads,
-    /// Places in the vector memory.
+    /// Places of the first bank in the vector memory.
     pub vectors: VectorMap,
     /// Layout of a sequence's cache.
     pub cache: CacheGeometry,
@@ -67,6 +79,23 @@ pub struct DeviceImage {
 }
 
 impl DeviceImage {
+    /// The program of a pass on so many slots. A pass on several banks gives results of the last one alone.
+    pub fn program(&self, slots: usize, want_logits: u64, want_best: u64) -> &Program {
+        let wanted = want_logits | want_best != 0;
+        match (&self.wide, &self.shortlist) {
+            (Some(wide), _) if slots > self.shape.tokens => {
+                if wanted {
+                    &wide.full
+                } else {
+                    &wide.body
+                }
+            }
+            _ if !wanted => &self.body,
+            (_, Some(shortlist)) if want_logits == 0 && slots == 1 => shortlist,
+            _ => &self.full,
+        }
+    }
+
     /// Bytes of memory with caches for this many sequences.
     pub fn memory_bytes(&self, sequences: usize) -> u64 {
         (self.cache_line + self.cache.lines * sequences as u64) * LINE
@@ -148,58 +177,100 @@ struct Streams {
     mults: u64,
 }
 
+/// A program with what it takes from streams, up to its head.
+type Emitted<'a> = (Emitter<'a>, (usize, Counts));
+
+/// A program without lengths of streams: descriptors, where weight runs start.
+struct Draft {
+    program: Vec<Descriptor>,
+    starts: Vec<usize>,
+    counts: Counts,
+    body: (usize, Counts),
+}
+
+impl Draft {
+    /// The whole program, or only its layers.
+    fn complete(&self, at: &Streams, shape: &DeviceShape, head: bool) -> Result<Vec<Descriptor>, CompileError> {
+        let (len, counts) = if head { (self.program.len(), &self.counts) } else { (self.body.0, &self.body.1) };
+        complete(shape, &self.program[..len], &self.starts, at, counts)
+    }
+}
+
+/// Takes a program's small streams into the layout.
+fn draft(
+    layout: &mut Layout,
+    (e, body): Emitted<'_>,
+    name: &str,
+    [embed, rope]: [u64; 2],
+) -> Result<(Draft, Streams, Vec<WeightRun>), CompileError> {
+    let at = Streams {
+        weights: Vec::new(),
+        sherry: e.runs.iter().map(|run| run.sherry).collect(),
+        norms: layout.add(format!("{name}norms"), e.norms.finish(0)),
+        rows: layout.add(format!("{name}rows"), e.rows.finish(0)),
+        mults: layout.add(format!("{name}multipliers"), e.mults.finish(0)),
+    };
+    let mut program = e.program;
+    for d in program.iter_mut().filter(|d| d.op() == Some(Op::Gather)) {
+        d.set("embed", embed)?;
+        d.set("rope", rope)?;
+    }
+    Ok((Draft { program, starts: e.starts, counts: e.counts, body }, at, e.runs))
+}
+
 /// Lays everything out and completes the programs.
 pub(super) fn assemble(
-    e: Emitter<'_>,
-    body: (usize, Counts),
+    (narrow, wide): (Emitted<'_>, Option<Emitted<'_>>),
     shortlist: Option<Shortlist>,
     [embed, rope]: [Vec<u8>; 2],
     (config, heads, cache): (ModelConfig, Heads, CacheGeometry),
 ) -> Result<DeviceImage, CompileError> {
-    let shape = e.shape;
+    let (shape, map) = (narrow.0.shape, narrow.0.map(0));
     let mut layout = Layout { sections: Vec::new(), line: 0 };
-    let streams = e.runs.len() as u64 + 3;
+    let streams = narrow.0.runs.len() as u64 + 3;
     let program_bytes = |len: usize| shape.packets((len as u64 + streams + 1) * BYTES as u64) * PACKET;
-    let lines = [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
-    let shortlist = shortlist.map(|shortlist| (layout.place(program_bytes(e.program.len() + 3)), shortlist));
-    let (embed_line, rope_line) = (layout.add("embedding", embed), layout.add("rotary", rope));
-    let mut at = Streams {
-        weights: Vec::new(),
-        sherry: e.runs.iter().map(|run| run.sherry).collect(),
-        norms: layout.add("norms", e.norms.finish(0)),
-        rows: layout.add("rows", e.rows.finish(0)),
-        mults: layout.add("multipliers", e.mults.finish(0)),
-    };
-    for (number, run) in e.runs.into_iter().enumerate() {
+    let mut lines =
+        |(e, body): &Emitted<'_>| [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
+    let narrow_lines = lines(&narrow);
+    let wide_lines = wide.as_ref().map(lines);
+    let shortlist = shortlist.map(|list| (layout.place(program_bytes(narrow.0.program.len() + 3)), list));
+    let tables = [layout.add("embedding", embed), layout.add("rotary", rope)];
+    let (narrow, mut at, runs) = draft(&mut layout, narrow, "", tables)?;
+    let wide = wide.map(|wide| draft(&mut layout, wide, "wide ", tables)).transpose()?;
+    for (number, run) in runs.into_iter().enumerate() {
         let region = layout.region(&number.to_string(), run.finish());
         at.weights.push((region.line, region.stride));
     }
-    let mut program = e.program;
-    program[0].set("embed", embed_line)?;
-    program[0].set("rope", rope_line)?;
-    let finish = |line: u64, len: usize, counts: &Counts| -> Result<Program, CompileError> {
-        let descriptors = complete(shape, &program[..len], &e.starts, &at, counts)?;
-        Ok(Program { line, descriptors })
-    };
-    let full = finish(lines[1], program.len(), &e.counts)?;
+    let program = |line: u64, descriptors: Vec<Descriptor>| Program { line, descriptors };
     let shortlist = match shortlist {
         Some((line, shortlist)) => {
             let (steps, [top, groups]) = shortlist.finish();
             let (top, groups) = (layout.region("of the top plane", top), layout.region("of groups", groups));
             // the top plane comes right after the layers' weights, so it is read ahead like them
-            let starts: Vec<usize> = e.starts.iter().copied().filter(|&start| start < body.0).collect();
-            let mut program = program.clone();
-            let head = program.split_off(body.0);
-            program.extend(steps.head(shape, &head, &groups)?);
-            program.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, &top)?);
-            let counts = Counts { rows: e.counts.rows, norms: e.counts.norms, ..body.1.clone() };
-            Some(Program { line, descriptors: complete(shape, &program, &starts, &at, &counts)? })
+            let (body, ends) = &narrow.body;
+            let starts: Vec<usize> = narrow.starts.iter().copied().filter(|start| start < body).collect();
+            let mut all = narrow.program.clone();
+            let head = all.split_off(*body);
+            all.extend(steps.head(shape, &head, &groups)?);
+            all.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, &top)?);
+            let counts = Counts { rows: narrow.counts.rows, norms: narrow.counts.norms, ..ends.clone() };
+            Some(program(line, complete(shape, &all, &starts, &at, &counts)?))
         }
         None => None,
     };
-    let body = finish(lines[0], body.0, &body.1)?;
+    let body = program(narrow_lines[0], narrow.complete(&at, shape, false)?);
+    let full = program(narrow_lines[1], narrow.complete(&at, shape, true)?);
+    let wide = match wide.zip(wide_lines) {
+        Some(((wide, own, _), lines)) => {
+            let at = Streams { weights: at.weights.clone(), ..own };
+            let body = program(lines[0], wide.complete(&at, shape, false)?);
+            Some(Wide { body, full: program(lines[1], wide.complete(&at, shape, true)?) })
+        }
+        None => None,
+    };
     let listed = shortlist.iter().map(|program| ("shortlist", program));
-    for (name, program) in [("body", &body), ("full", &full)].into_iter().chain(listed) {
+    let both = wide.iter().flat_map(|wide| [("wide body", &wide.body), ("wide full", &wide.full)]);
+    for (name, program) in [("body", &body), ("full", &full)].into_iter().chain(listed).chain(both) {
         let descriptors: Vec<u8> = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
         let mut bytes = Vec::new();
         write_packets(&descriptors, shape.beat(), 0, &mut bytes);
@@ -207,9 +278,9 @@ pub(super) fn assemble(
     }
     layout.sections.sort_by_key(|section| section.line);
     let logits_bytes = (4 * config.vocab as u64).next_multiple_of(PACKET);
-    let logits_line = layout.place(logits_bytes * shape.tokens as u64);
+    let logits_line = layout.place(logits_bytes * shape.slots() as u64);
     let (logits_lines, cache_line) = (logits_bytes / LINE, layout.line);
-    let (shape, vectors, sections) = (shape.clone(), e.map, layout.sections);
+    let (shape, vectors, sections) = (shape.clone(), map, layout.sections);
     Ok(DeviceImage {
         shape,
         config,
@@ -217,6 +288,7 @@ pub(super) fn assemble(
         body,
         full,
         shortlist,
+        wide,
         heads,
         vectors,
         cache,
@@ -234,7 +306,8 @@ fn complete(
     at: &Streams,
     counts: &Counts,
 ) -> Result<Vec<Descriptor>, CompileError> {
-    let mut out = vec![program[0]];
+    let gathers = program.iter().take_while(|d| d.op() == Some(Op::Gather)).count();
+    let mut out = program[..gathers].to_vec();
     for (id, line, words, size) in [
         (stream::NORM, at.norms, counts.norms, 4 * shape.lanes()),
         (stream::ROW, at.rows, counts.rows, 4 * shape.rows),
@@ -249,7 +322,7 @@ fn complete(
             out.push(d);
         }
     }
-    for (index, d) in program.iter().enumerate().skip(1) {
+    for (index, d) in program.iter().enumerate().skip(gathers) {
         let mut d = *d;
         if let Some(run) = starts.iter().position(|&start| start == index) {
             let (words, (line, stride)) = (counts.weights[run], at.weights[run]);

@@ -4,12 +4,12 @@ use super::emit::{Emitter, Input};
 use super::error::CompileError;
 use super::matrix::{Layout, Matrix, tiles};
 use super::memory::{CacheGeometry, Heads};
-use super::packets::Trits;
 use super::shortlist::Planes;
 use spec::format::{planes, table::CodedMatrix};
 use spec::model::{Activation, ModelConfig, ModelWeights, weights::Layer};
 use spec::numerics::{f32ops::flush, softmax::score_factor};
-use spec::program::{DeviceShape, LABEL_NONE, Op, epilogue, quant, wait};
+use spec::program::{DeviceShape, LABEL_NONE, Op, epilogue, quant};
+use std::ops::Range;
 
 /// The matrices of a layer.
 pub(super) struct LayerPlan<'a> {
@@ -30,7 +30,7 @@ impl<'a> LayerPlan<'a> {
         };
         LayerPlan {
             layer,
-            q: Matrix::rotated(shape, "q", &layer.q, c.head_dim),
+            q: Matrix::queries(shape, &layer.q, c.head_dim, c.group()),
             k: Matrix::rotated(shape, "k", &layer.k, c.head_dim),
             v: Matrix::natural(shape, "v", &layer.v, epilogue::STORE),
             o: Matrix::natural(shape, "o", &layer.o, epilogue::RESIDUAL),
@@ -43,24 +43,25 @@ impl<'a> LayerPlan<'a> {
         [&self.q, &self.k, &self.v, &self.o, &self.gated, &self.down]
     }
 
+    /// Whether banks can share the weights of all matrices.
+    pub fn fits_ring(&self, shape: &DeviceShape) -> bool {
+        self.matrices().iter().all(|matrix| matrix.fits_ring(shape))
+    }
+
     /// Attention, then the feed-forward network.
     pub fn emit(
         &self,
         e: &mut Emitter<'_>,
         c: &ModelConfig,
-        heads: &Heads,
-        cache: &CacheGeometry,
+        (heads, cache): (&Heads, &CacheGeometry),
         index: usize,
     ) -> Result<(), CompileError> {
-        let map = e.map;
+        let map = e.map(0);
         e.label = index as u16;
         let norm = |weights: &'a [f32]| Some((weights, c.rms_eps));
         let x = Input { src: map.x, cols: c.hidden, norm: norm(&self.layer.attn_norm) };
         e.new_input();
-        for (matrix, place) in [(&self.q, map.q), (&self.k, map.k), (&self.v, map.v)] {
-            e.matrix(matrix, x, place)?;
-        }
-        self.heads(e, c, heads, cache, index as u64 * cache.layer)?;
+        self.attention(e, x, &Geometry { c, heads, cache, layer: index as u64 * cache.layer })?;
         let mixed = Input { src: map.q, cols: c.q_dim(), norm: self.layer.attn_sub_norm.as_deref().and_then(norm) };
         e.new_input();
         e.matrix(&self.o, mixed, map.x)?;
@@ -71,51 +72,126 @@ impl<'a> LayerPlan<'a> {
         e.matrix(&self.down, gated, map.x)
     }
 
-    /// Queries, keys and values of all heads, and attention.
-    fn heads(
-        &self,
-        e: &mut Emitter<'_>,
-        c: &ModelConfig,
-        heads: &Heads,
-        cache: &CacheGeometry,
-        layer: u64,
-    ) -> Result<(), CompileError> {
-        let map = e.map;
+    /// Keys, values, queries, their codes, and attention. Codes of a tile's heads are emitted behind the next tile, so
+    /// that the engine always has something to do. For one bank attention takes all heads at once, for several it
+    /// takes those of a tile of queries.
+    fn attention(&self, e: &mut Emitter<'_>, x: Input<'a>, g: &Geometry<'_>) -> Result<(), CompileError> {
+        let map = e.map(0);
+        let mut tiles = Vec::new();
+        for (matrix, place) in [(&self.k, map.k), (&self.v, map.v), (&self.q, map.q)] {
+            let all = matrix.tiles(e.shape)?;
+            let last = all.len() - 1;
+            tiles.extend(all.into_iter().enumerate().map(|(number, tile)| {
+                let codes = match place {
+                    place if place == map.k => (number == last).then_some(Codes::Keys),
+                    place if place == map.v => (number == last).then_some(Codes::Values),
+                    _ => self.query_heads(&tile, number == last, g.c),
+                };
+                (matrix, place, tile, codes)
+            }));
+        }
+        let mut late = None;
+        for (matrix, place, tile, codes) in tiles {
+            e.tile(matrix, &tile, x, place, |e, bank| g.codes(e, &late, bank))?;
+            if e.banks > 1 {
+                (0..e.banks).try_for_each(|bank| g.attend(e, &late, bank))?;
+            }
+            late = codes;
+        }
+        for bank in 0..e.banks {
+            g.codes(e, &late, bank)?;
+            if e.banks > 1 {
+                g.attend(e, &late, bank)?;
+            }
+        }
+        if e.banks == 1 {
+            g.attend(e, &Some(Codes::Queries(0..g.c.kv_heads)), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Key/value heads whose queries are complete with this tile; those of all tiles if tiles do not end with heads.
+    fn query_heads(&self, tile: &Range<usize>, last: bool, c: &ModelConfig) -> Option<Codes> {
+        let unit = self.q.unit * c.group();
+        match self.q.cut_at_heads() {
+            true => Some(Codes::Queries(tile.start / unit..tile.end / unit)),
+            false => last.then_some(Codes::Queries(0..c.kv_heads)),
+        }
+    }
+}
+
+/// Codes that the quantiser makes of a tile's heads.
+enum Codes {
+    Keys,
+    Values,
+    /// Queries of these key/value heads.
+    Queries(Range<usize>),
+}
+
+/// What heads of a layer need to know.
+struct Geometry<'a> {
+    c: &'a ModelConfig,
+    heads: &'a Heads,
+    cache: &'a CacheGeometry,
+    /// Lines from a sequence's cache to the layer.
+    layer: u64,
+}
+
+impl Geometry<'_> {
+    /// Codes of a bank's heads.
+    fn codes(&self, e: &mut Emitter<'_>, codes: &Option<Codes>, bank: usize) -> Result<(), CompileError> {
+        let (map, c, heads, cache) = (e.map(bank), self.c, self.heads, self.cache);
         let vectors = |mode: u32, src: usize, words: usize, count: usize| {
             let place = [("src", src as u64), ("words", words as u64), ("vectors", count as u64)];
-            [&[("mode", u64::from(mode))][..], &place].concat()
+            [&[("mode", u64::from(mode)), ("bank", bank as u64)][..], &place].concat()
         };
-        let mut query = vectors(quant::QUERY, map.q, heads.q_words, c.heads);
-        query.push(("factor", u64::from(score_factor(c.head_dim).to_bits())));
-        e.emit(Op::Quant, wait::EPILOGUE | wait::ATTEND, &query)?;
-        let (k_beats, v_beats) = (heads.k_beats, heads.v_beats);
-        for (mode, src, words, beats, offset) in
-            [(quant::KEY, map.k, heads.q_words, k_beats, 0), (quant::VALUE, map.v, heads.v_words, v_beats, cache.v_off)]
-        {
-            let mut fields = vectors(mode, src, words, c.kv_heads);
-            fields.extend([
-                ("kv_off", layer + offset),
+        let kept = |mode: u32, src: usize, words: usize, beats: usize, offset: u64| {
+            let places = [
+                ("kv_off", self.layer + offset),
                 ("kv_stride", cache.kv_stride),
                 ("row_beats", beats as u64),
-                ("scale_off", layer + cache.scale_off),
-            ]);
-            e.emit(Op::Quant, wait::EPILOGUE, &fields)?;
-        }
+                ("scale_off", self.layer + cache.scale_off),
+            ];
+            [&vectors(mode, src, words, c.kv_heads)[..], &places].concat()
+        };
+        let fields = match codes {
+            None => return Ok(()),
+            Some(Codes::Keys) => kept(quant::KEY, map.k, heads.q_words, heads.k_beats, 0),
+            Some(Codes::Values) => kept(quant::VALUE, map.v, heads.v_words, heads.v_beats, cache.v_off),
+            Some(Codes::Queries(of)) => {
+                let (first, count) = (of.start * c.group(), of.len() * c.group());
+                let word = first * heads.q_words;
+                let place = [("first", first as u64), ("dst", word as u64)];
+                let factor = [("factor", u64::from(score_factor(c.head_dim).to_bits()))];
+                [&vectors(quant::QUERY, map.q + word, heads.q_words, count)[..], &place, &factor].concat()
+            }
+        };
+        e.emit(Op::Quant, &fields)
+    }
+
+    /// Attention of a bank's queries.
+    fn attend(&self, e: &mut Emitter<'_>, codes: &Option<Codes>, bank: usize) -> Result<(), CompileError> {
+        let Some(Codes::Queries(of)) = codes else { return Ok(()) };
+        let (c, heads, cache) = (self.c, self.heads, self.cache);
+        let (skip, first) = (of.start as u64 * cache.kv_stride, of.start * c.group());
+        let dst = e.map(bank).q + first * heads.v_words;
         e.emit(
             Op::Attend,
-            wait::QUANT | wait::KV,
             &[
-                ("kv_off", layer),
+                ("bank", bank as u64),
+                ("kv_off", self.layer + skip),
                 ("v_off", cache.v_off),
-                ("scale_off", layer + cache.scale_off),
+                ("scale_off", self.layer + cache.scale_off + skip),
                 ("kv_stride", cache.kv_stride),
-                ("kv_heads", c.kv_heads as u64),
+                ("kv_heads", of.len() as u64),
                 ("group", c.group() as u64),
                 ("q_words", heads.q_words as u64),
-                ("k_beats", k_beats as u64),
-                ("v_beats", v_beats as u64),
+                ("k_beats", heads.k_beats as u64),
+                ("v_beats", heads.v_beats as u64),
                 ("v_words", heads.v_words as u64),
-                ("dst", map.q as u64),
+                ("dst", dst as u64),
+                ("first", first as u64),
+                ("q_first", (first * heads.q_words) as u64),
             ],
         )
     }
@@ -126,32 +202,33 @@ pub(super) fn head_layout(shape: &DeviceShape, hidden: usize) -> Layout {
     Layout { sherry: false, cols: hidden, seg_cols: shape.segment(false), group_cols: hidden }
 }
 
-/// Final norm and logits: five planes of every tile, the heaviest first.
+/// Final norm and logits of the last bank: five planes of every tile, the heaviest first.
 pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, table: &CodedMatrix) -> Result<(), CompileError> {
     let c = &weights.config;
-    let q = e.shape.rows;
+    let (q, bank) = (e.shape.rows, e.banks - 1);
     e.label = LABEL_NONE;
     e.select(false)?;
     let layout = head_layout(e.shape, c.hidden);
     e.new_input();
-    let input = Input { src: e.map.x, cols: c.hidden, norm: Some((&weights.final_norm, c.rms_eps)) };
-    e.activate(input, layout, None)?;
+    let input = Input { src: e.map(0).x, cols: c.hidden, norm: Some((&weights.final_norm, c.rms_eps)) };
+    e.activate(bank, input, layout, None)?;
     let segments = layout.segments();
     let trits = Planes::new(table);
     let all = tiles(c.vocab.div_ceil(q), 1, e.shape.tile_words());
     for (number, tile) in all.iter().enumerate() {
         let rows = tile.start * q..(tile.end * q).min(c.vocab);
         for plane in (0..planes::PLANES).rev() {
-            let trits = trits.rows(tile.start * q..tile.end * q, plane);
-            e.push_plane(&Trits { rows: &trits, cols: c.hidden, segments: &segments });
+            e.push_plane(&segments, tile.len(), c.hidden, || trits.rows(tile.start * q..tile.end * q, plane));
         }
         let scale = |row: usize| table.scales().get(row).map(|&scale| flush(scale));
         let scales: Vec<Option<f32>> = (tile.start * q..tile.end * q).map(scale).collect();
         e.push_rows(&scales, true, None);
         e.emit(
             Op::Linear,
-            wait::QUANT,
             &[
+                ("bank", bank as u64),
+                ("act", e.segment(bank) as u64),
+                ("total", (tile.len() * segments.len() * planes::PLANES) as u64),
                 ("words", tile.len() as u64),
                 ("segs", segments.len() as u64),
                 ("planes", planes::PLANES as u64),

@@ -1,5 +1,6 @@
 //! Matrices as the engine sees them: rows in the order of words, and the rounds that add their planes up.
 
+use super::error::{CompileError, at_most};
 use spec::format::{matrix::Encoding, matrix::Linear, scale::DeviceScale};
 use spec::program::{DeviceShape, epilogue};
 use std::ops::Range;
@@ -70,6 +71,8 @@ pub(super) struct Matrix<'a> {
     /// Pairs of words in a head, for RoPE.
     pub rope_words: usize,
     pub rounds: Vec<Round>,
+    /// Tiles that are not cut evenly.
+    cuts: Option<Vec<Range<usize>>>,
 }
 
 impl<'a> Matrix<'a> {
@@ -83,7 +86,7 @@ impl<'a> Matrix<'a> {
         result: usize,
     ) -> Self {
         let rounds = rounds(shape, &parts);
-        Matrix { name, parts, order, mode, unit, result, rope_words: 0, rounds }
+        Matrix { name, parts, order, mode, unit, result, rope_words: 0, rounds, cuts: None }
     }
 
     /// Rows in their own order: v, o, down.
@@ -126,9 +129,56 @@ impl<'a> Matrix<'a> {
         matrix
     }
 
+    /// Queries, `group` heads to a key/value head. Where banks share weights, tiles end with key/value heads, so that
+    /// attention of some heads runs beside the queries of others; the last tile is a small one, for nothing but the
+    /// other bank's tile hides what comes behind it.
+    pub fn queries(shape: &DeviceShape, linear: &'a Linear, head_dim: usize, group: usize) -> Self {
+        let mut matrix = Self::rotated(shape, "q", linear, head_dim);
+        let unit = matrix.unit * group;
+        let (all, most) = (matrix.order.len() / shape.rows / unit, matrix.most_words(shape) / unit);
+        if shape.banks > 1 && most > 0 {
+            let even = |heads: usize| (heads / shape.units * shape.units).max(1);
+            // tables are built behind that many words
+            let build = shape.tables.div_ceil(shape.groups_at_once()) * 16;
+            let last = build.div_ceil(unit).next_multiple_of(shape.units);
+            let first = all.saturating_sub(last);
+            let cut = |heads: Range<usize>, most: usize| {
+                let end = heads.end;
+                heads.step_by(most).map(move |at| at * unit..(at + most).min(end) * unit)
+            };
+            matrix.cuts = Some(cut(0..first, even(most)).chain(cut(first..all, even(most))).collect());
+        }
+        matrix
+    }
+
+    /// Most words of a tile. Where banks share weights, a round of a tile has to lie in the ring while a bank computes,
+    /// with a quarter of it left for what comes next.
+    fn most_words(&self, shape: &DeviceShape) -> usize {
+        if shape.banks == 1 {
+            return shape.tile_words();
+        }
+        let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(1);
+        (shape.buffer_words / 4 * 3 / segments).clamp(self.unit, shape.tile_words().max(self.unit))
+    }
+
     /// Words of each tile: as few tiles as fit, of about equal size.
-    pub fn tiles(&self, shape: &DeviceShape) -> Vec<Range<usize>> {
-        tiles(self.order.len() / shape.rows, self.unit, shape.tile_words())
+    pub fn tiles(&self, shape: &DeviceShape) -> Result<Vec<Range<usize>>, CompileError> {
+        let (what, rows) = (format!("rows of the smallest tile of {}", self.name), self.unit * shape.rows);
+        at_most(what, rows, shape.tile_rows, "choose a preset with a larger tile")?;
+        let even = || tiles(self.order.len() / shape.rows, self.unit, self.most_words(shape));
+        Ok(self.cuts.clone().unwrap_or_else(even))
+    }
+
+    /// Whether the weights of every round of every tile fit the ring, so that they can come once more.
+    pub fn fits_ring(&self, shape: &DeviceShape) -> bool {
+        let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(0);
+        let words = self.tiles(shape).unwrap_or_default().iter().map(Range::len).max().unwrap_or(0);
+        words * segments <= shape.buffer_words && segments <= shape.segments / shape.banks
+    }
+
+    /// Whether each tile ends with the queries of a key/value head.
+    pub fn cut_at_heads(&self) -> bool {
+        self.cuts.is_some()
     }
 
     /// Whether sums of planes wait in the vector memory.

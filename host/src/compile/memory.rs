@@ -40,7 +40,7 @@ impl Heads {
     }
 }
 
-/// Places in the vector memory, in column words.
+/// Places of a bank in the vector memory, in column words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorMap {
     /// Residual stream.
@@ -57,11 +57,18 @@ pub struct VectorMap {
     pub norm: usize,
     /// Sums of planes of a tile.
     pub planes: usize,
-    /// Words in use.
+    /// Words in use, by each bank.
     pub words: usize,
 }
 
 impl VectorMap {
+    /// All places so many words further.
+    pub(super) fn moved(self, by: usize) -> VectorMap {
+        let VectorMap { x, q, k, v, gated, norm, planes, words } = self;
+        let [x, q, k, v, gated, norm, planes] = [x, q, k, v, gated, norm, planes].map(|place| place + by);
+        VectorMap { x, q, k, v, gated, norm, planes, words }
+    }
+
     /// Lays the vectors out.
     pub(super) fn new(
         c: &ModelConfig,
@@ -75,8 +82,11 @@ impl VectorMap {
         let (attention, gated) = (q + k + v, written(c.ffn));
         let own_norm = matrices.iter().flat_map(|m| &m.parts).filter(|part| part.linear.input_norm.is_some());
         let norm = own_norm.map(|part| part.linear.cols().div_ceil(shape.lanes())).max().unwrap_or(0);
-        let tile = |m: &&&Matrix<'_>| m.tiles(shape).iter().map(|tile| tile.len() * shape.runs()).max().unwrap_or(0);
-        let planes = matrices.iter().filter(|m| m.many_rounds()).map(|m| tile(&m)).max().unwrap_or(0);
+        let mut planes = 0;
+        for matrix in matrices.iter().filter(|m| m.many_rounds()) {
+            let tiles = matrix.tiles(shape)?;
+            planes = tiles.iter().map(|tile| tile.len() * shape.runs()).max().unwrap_or(0).max(planes);
+        }
         let scratch = x + attention.max(gated);
         let words = scratch + norm + planes;
         if words > shape.vm_words {

@@ -1,7 +1,8 @@
 //! The compiler: a model and the sizes of a machine to programs and the bytes of its memory.
 //!
 //! * `matrix`: rows of a matrix in the order of the engine, rounds that add planes up.
-//! * `emit`: descriptors with the streams they consume; what waits for what.
+//! * `emit`: descriptors with the streams they consume.
+//! * `hazards`: what waits for what.
 //! * `layers`: the order of a pass.
 //! * `memory`: places in the vector memory, layout of a cache.
 //! * `shortlist`: the head in two steps, rank and pick.
@@ -13,6 +14,7 @@
 
 mod emit;
 mod error;
+mod hazards;
 mod image;
 mod layers;
 mod matrix;
@@ -25,10 +27,11 @@ pub use error::CompileError;
 pub use image::{DeviceImage, Program, Section};
 pub use memory::{CacheGeometry, Heads, VectorMap};
 
-use emit::Emitter;
+use emit::{Counts, Emitter};
 use layers::LayerPlan;
 use shortlist::Shortlist;
-use spec::model::ModelWeights;
+use spec::format::table::CodedMatrix;
+use spec::model::{ModelConfig, ModelWeights};
 use spec::program::{DeviceShape, Op};
 
 /// Choices of a compilation.
@@ -63,31 +66,68 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
     let matrices: Vec<_> = plans.iter().flat_map(LayerPlan::matrices).collect();
     let map = VectorMap::new(&config, shape, &heads, &matrices)?;
 
-    let (embed_beats, rope_beats) = (tables::embed_beats(&config, shape), tables::rope_beats(&heads, shape));
-    let mut e = Emitter::new(shape, map);
-    e.emit(
-        Op::Gather,
-        0,
-        &[
-            ("embed_beats", embed_beats as u64),
-            ("words", config.hidden.div_ceil(shape.lanes()) as u64),
-            ("rope_beats", rope_beats as u64),
-            ("dst", map.x as u64),
-        ],
-    )?;
-    for (index, plan) in plans.iter().enumerate() {
-        plan.emit(&mut e, &config, &heads, &cache, index)?;
-    }
-    let body = (e.program.len(), e.counts.clone());
     let embed = weights.embed.to_coded();
     let head = weights.head.as_ref().map(|head| head.to_coded());
-    let table = head.as_ref().unwrap_or(&embed);
-    layers::head(&mut e, weights, table)?;
+    let model = Model {
+        weights,
+        config: &config,
+        plans: &plans,
+        table: head.as_ref().unwrap_or(&embed),
+        heads: &heads,
+        cache: &cache,
+    };
+    let narrow = model.emit(shape, map, 1)?;
+    let shared = shape.banks > 1
+        && map.words * shape.banks <= shape.vm_words
+        && plans.iter().all(|plan| plan.fits_ring(shape))
+        && layers::head_layout(shape, config.hidden).segments().len() <= shape.segments / shape.banks;
+    let wide = if shared { Some(model.emit(shape, map, shape.banks)?) } else { None };
     let layout = layers::head_layout(shape, config.hidden);
-    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, table, layout, wanted)).transpose()?;
-    let embed = tables::embed(&embed, shape, embed_beats);
-    let rope = tables::rope(&config, shape, context, rope_beats);
-    image::assemble(e, body, shortlist, [embed, rope], (config, heads, cache))
+    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, model.table, layout, wanted)).transpose()?;
+    let embed_bytes = tables::embed(&embed, shape, tables::embed_beats(&config, shape));
+    let rope = tables::rope(&config, shape, context, tables::rope_beats(&heads, shape));
+    image::assemble((narrow, wide), shortlist, [embed_bytes, rope], (config.clone(), heads, cache))
+}
+
+/// A model on its way to programs.
+struct Model<'a> {
+    weights: &'a ModelWeights,
+    config: &'a ModelConfig,
+    plans: &'a [LayerPlan<'a>],
+    /// Rows of the head.
+    table: &'a CodedMatrix,
+    heads: &'a Heads,
+    cache: &'a CacheGeometry,
+}
+
+impl<'a> Model<'a> {
+    /// The program for so many banks, and where its head begins.
+    fn emit(
+        &self,
+        shape: &'a DeviceShape,
+        map: VectorMap,
+        banks: usize,
+    ) -> Result<(Emitter<'a>, (usize, Counts)), CompileError> {
+        let mut e = Emitter::new(shape, map, banks);
+        for bank in 0..banks {
+            e.emit(
+                Op::Gather,
+                &[
+                    ("bank", bank as u64),
+                    ("embed_beats", tables::embed_beats(self.config, shape) as u64),
+                    ("words", self.config.hidden.div_ceil(shape.lanes()) as u64),
+                    ("rope_beats", tables::rope_beats(self.heads, shape) as u64),
+                    ("dst", e.map(bank).x as u64),
+                ],
+            )?;
+        }
+        for (index, plan) in self.plans.iter().enumerate() {
+            plan.emit(&mut e, self.config, (self.heads, self.cache), index)?;
+        }
+        let body = (e.program.len(), e.counts.clone());
+        layers::head(&mut e, self.weights, self.table)?;
+        Ok((e, body))
+    }
 }
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Steps {
         for d in out.iter_mut().filter(|d| d.op() == Some(Op::Linear)) {
             pick = Some(*d);
             d.set("planes", 1)?;
+            d.set("total", u64::from(d.get("words")) * u64::from(d.get("segs")))?;
             d.set("mode", u64::from(epilogue::RANK))?;
             d.set("keep", self.keep as u64)?;
         }
@@ -137,6 +138,7 @@ impl Steps {
         let place = [("words", self.keep), ("cols", self.keep * shape.rows), ("base", 0)];
         place.into_iter().try_for_each(|(name, value)| pick.set(name, value as u64))?;
         pick.set("mode", u64::from(epilogue::PICK))?;
+        pick.set("total", (self.keep * self.each) as u64)?;
         out.extend([gather, pick]);
         Ok(out)
     }

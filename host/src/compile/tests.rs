@@ -21,17 +21,21 @@ fn images() -> Vec<(String, DeviceImage)> {
 }
 
 fn programs(image: &DeviceImage) -> impl Iterator<Item = &Program> {
-    [&image.body, &image.full].into_iter().chain(&image.shortlist)
+    let wide = image.wide.iter().flat_map(|wide| [&wide.body, &wide.full]);
+    [&image.body, &image.full].into_iter().chain(&image.shortlist).chain(wide)
 }
 
 /// Places that units share.
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
     Vector(Range<usize>),
-    Codes,
-    Scales,
-    Queries,
-    Rope,
+    /// From a segment of the activation buffer on.
+    Codes(usize),
+    /// Of a bank.
+    Scales(u32),
+    /// Of a bank, words of the query memory.
+    Queries(u32, Range<usize>),
+    Rope(u32),
     /// Keys or values of a layer, by their offset; scales are bytes of their own.
     Cache(usize),
 }
@@ -40,6 +44,7 @@ impl Place {
     fn meets(&self, other: &Place) -> bool {
         match (self, other) {
             (Place::Vector(a), Place::Vector(b)) => a.start < b.end && b.start < a.end,
+            (Place::Queries(x, a), Place::Queries(y, b)) => x == y && a.start < b.end && b.start < a.end,
             _ => self == other,
         }
     }
@@ -56,12 +61,15 @@ struct Work {
 fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
     let get = |name: &str| d.get(name) as usize;
     let vector = |from: usize, words: usize| Place::Vector(from..from + words);
+    let bank = || d.get("bank");
+    // a layer's keys and values lie in a region of their own
+    let cache = |values: bool| Place::Cache(2 * usize::from(d.label()) + usize::from(values));
     match d.op() {
         Some(Op::Gather) => {
             vec![Work {
                 unit: wait::GATHER,
                 reads: vec![],
-                writes: vec![vector(get("dst"), get("words")), Place::Rope],
+                writes: vec![vector(get("dst"), get("words")), Place::Rope(bank())],
             }]
         }
         Some(Op::Quant) => {
@@ -69,15 +77,22 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             let (reads, none) = (vec![source], Vec::new());
             match d.get("mode") {
                 quant::ACT => {
-                    vec![Work { unit: wait::QUANT, reads, writes: vec![Place::Codes, Place::Scales] }]
+                    vec![Work {
+                        unit: wait::QUANT,
+                        reads,
+                        writes: vec![Place::Codes(get("act")), Place::Scales(bank())],
+                    }]
                 }
-                quant::QUERY => vec![Work { unit: wait::QUANT, reads, writes: vec![Place::Queries] }],
+                quant::QUERY => {
+                    let words = get("dst")..get("dst") + get("words") * get("vectors");
+                    vec![Work { unit: wait::QUANT, reads, writes: vec![Place::Queries(bank(), words)] }]
+                }
                 quant::NORM => {
                     vec![Work { unit: wait::QUANT, reads, writes: vec![vector(get("dst"), get("words"))] }]
                 }
                 _ => vec![
                     Work { unit: wait::QUANT, reads, writes: none },
-                    Work { unit: wait::KV, reads: vec![], writes: vec![Place::Cache(get("kv_off"))] },
+                    Work { unit: wait::KV, reads: vec![], writes: vec![cache(d.get("mode") == quant::VALUE)] },
                 ],
             }
         }
@@ -88,7 +103,7 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
                 _ => words,
             };
             let result = vector(get("dst"), out);
-            let mut reads = vec![Place::Scales, Place::Rope];
+            let mut reads = vec![Place::Scales(bank()), Place::Rope(bank())];
             if d.get("accumulate") == 1 {
                 reads.push(vector(get("acc"), words));
             }
@@ -97,15 +112,15 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             }
             let writes = if d.get("mode") >= epilogue::LOGITS { vec![] } else { vec![result] };
             vec![
-                Work { unit: wait::ENGINE, reads: vec![Place::Codes], writes: vec![] },
+                Work { unit: wait::ENGINE, reads: vec![Place::Codes(get("act"))], writes: vec![] },
                 Work { unit: wait::EPILOGUE, reads, writes },
             ]
         }
         Some(Op::Attend) => {
-            let words = image.config.heads * get("v_words");
-            let writes = vec![vector(get("dst"), words)];
-            let cache = [get("kv_off"), get("kv_off") + get("v_off")].map(Place::Cache);
-            vec![Work { unit: wait::ATTEND, reads: [&[Place::Queries][..], &cache].concat(), writes }]
+            let heads = get("kv_heads") * get("group");
+            let writes = vec![vector(get("dst"), heads * get("v_words"))];
+            let queries = Place::Queries(bank(), get("q_first")..get("q_first") + heads * get("q_words"));
+            vec![Work { unit: wait::ATTEND, reads: vec![queries, cache(false), cache(true)], writes }]
         }
         _ => vec![],
     }
@@ -117,7 +132,18 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
 fn conflict(program: &[Descriptor], image: &DeviceImage) -> Option<(usize, usize)> {
     let mut open: Vec<(usize, Work)> = Vec::new();
     for (index, d) in program.iter().enumerate() {
-        open.retain(|(_, work)| work.unit & d.wait() == 0);
+        for unit in (0..6).map(|bit| 1 << bit).filter(|unit| d.wait() & unit != 0) {
+            // all commands of the unit but the latest ones are done
+            let mut of_unit: Vec<usize> = open.iter().filter(|(_, w)| w.unit == unit).map(|(at, _)| *at).collect();
+            of_unit.truncate(of_unit.len().saturating_sub(d.lag(unit) as usize));
+            let last = of_unit.last().copied();
+            open.retain(|(at, work)| work.unit != unit || !of_unit.contains(at));
+            // and with a tile's epilogue its part in the engine
+            let engine = |at: usize, work: &Work| {
+                unit == wait::EPILOGUE && work.unit == wait::ENGINE && last.is_some_and(|last| at <= last)
+            };
+            open.retain(|(at, work)| !engine(*at, work));
+        }
         for new in works(d, image) {
             let all = [new.reads.as_slice(), &new.writes].concat();
             for (old_index, old) in open.iter().filter(|(at, _)| *at != index) {
@@ -152,6 +178,7 @@ fn missing_waits_are_found() {
         let mut program = image.full.descriptors.clone();
         for d in program.iter_mut().filter(|d| d.op() == Some(op)) {
             d.words[0] &= !0xff00;
+            d.words[wait::LAG_WORD] = 0;
         }
         assert!(conflict(&program, &image).is_some(), "{op:?}");
     }
@@ -173,7 +200,8 @@ fn streams_are_used_up() {
                     }
                     Some(Op::Quant) if d.get("norm") == 1 => add(stream::NORM, -get("words")),
                     Some(Op::Linear) => {
-                        add(stream::WEIGHT, -get("words") * get("segs") * get("planes"));
+                        assert_eq!(get("total"), get("words") * get("segs") * get("planes"), "{name}: {d}");
+                        add(stream::WEIGHT, if get("hold") == 1 { 0 } else { -get("total") });
                         // scales of a pick come from the list
                         let scales = get("row_scale") * i64::from(d.get("mode") != epilogue::PICK);
                         add(stream::ROW, -get("words") * (scales + get("bias")));
@@ -257,4 +285,28 @@ fn what_does_not_fit_is_named() {
         let found = error(shape, options);
         assert!(found.starts_with(want), "{found}");
     }
+}
+
+/// Machines of two banks run prompts on both, and the second bank's part of the program is that of the first.
+#[test]
+fn banks_share_weights() {
+    let (config, spec) = every_kind().remove(1);
+    let [tiny, odd, _] = machines();
+    let weights = random::model(&config, spec);
+    assert_eq!(compile(&weights, &odd, Options::default()).unwrap().wide, None);
+    let image = compile(&weights, &tiny, Options::default()).unwrap();
+    let wide = image.wide.as_ref().expect("two banks fit");
+    let count = |op: Op, bank: u32| {
+        wide.body.descriptors.iter().filter(|d| d.op() == Some(op) && d.get("bank") == bank).count()
+    };
+    for op in [Op::Gather, Op::Quant, Op::Linear, Op::Attend] {
+        assert_eq!(count(op, 0), count(op, 1), "{op:?}");
+    }
+    let words = |program: &Program| {
+        let weights = |d: &&Descriptor| d.op() == Some(Op::Stream) && d.get("stream") == stream::WEIGHT;
+        program.descriptors.iter().filter(weights).map(|d| (d.get("addr"), d.get("words"))).collect::<Vec<_>>()
+    };
+    assert_eq!((words(&wide.body), words(&wide.full)), (words(&image.body), words(&image.full)));
+    let narrow = DeviceShape { vm_words: 2 * image.vectors.words - 1, ..tiny };
+    assert_eq!(compile(&weights, &narrow, Options::default()).unwrap().wide, None);
 }

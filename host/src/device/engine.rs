@@ -1,7 +1,7 @@
 //! Sequences, slots and passes on any device.
 //!
-//! A pass takes up to P tokens: neighbouring tokens of one sequence (a run) and, in the slots that are
-//! left, runs of other sequences. The head runs only in passes with a token whose logits are wanted.
+//! A pass takes up to P tokens, or those of all banks: neighbouring tokens of one sequence (a run) and, in the slots
+//! that are left, runs of other sequences. The head runs only in passes with a token whose logits are wanted.
 
 use super::{LogitsArea, PassRunner, RunError};
 use crate::compile::DeviceImage;
@@ -92,6 +92,13 @@ impl<R: PassRunner> DeviceEngine<R> {
         Ok(items)
     }
 
+    /// How many of the first items a pass takes. One on all banks computes the head for the last bank alone.
+    fn take(&self, items: &[Item]) -> usize {
+        let one = self.image.shape.tokens.min(items.len());
+        let early = items[..one].iter().any(|item| item.wanted || item.best);
+        if self.image.wide.is_none() || early { one } else { self.image.shape.slots().min(items.len()) }
+    }
+
     /// The pass of some items.
     fn pass(&self, items: &[Item], steps: &[Step<'_>]) -> Pass {
         let mut slots: Vec<Slot> = items
@@ -105,19 +112,17 @@ impl<R: PassRunner> DeviceEngine<R> {
             })
             .collect();
         let mut first = 0;
-        for run in items.chunk_by(|a, b| a.step == b.step) {
-            slots[first].run = run.len() as u8;
-            first += run.len();
+        for bank in items.chunks(self.image.shape.tokens) {
+            for run in bank.chunk_by(|a, b| a.step == b.step) {
+                slots[first].run = run.len() as u8;
+                first += run.len();
+            }
         }
         let slots_where = |is: fn(&Item) -> bool| {
             items.iter().zip(0..).fold(0, |all, (item, slot)| all | u64::from(is(item)) << slot)
         };
         let (want_logits, want_best) = (slots_where(|item| item.wanted), slots_where(|item| item.best));
-        let program = match &self.image.shortlist {
-            _ if want_logits | want_best == 0 => &self.image.body,
-            Some(shortlist) if want_logits == 0 && slots.len() == 1 => shortlist,
-            _ => &self.image.full,
-        };
+        let program = self.image.program(slots.len(), want_logits, want_best);
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);
         Pass { program_line, program_words, slots, want_logits, want_best }
     }
@@ -143,7 +148,7 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
     }
 
     fn pass_tokens(&self) -> Option<usize> {
-        Some(self.image.shape.tokens)
+        Some(if self.image.wide.is_some() { self.image.shape.slots() } else { self.image.shape.tokens })
     }
 
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {
@@ -173,7 +178,10 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
     fn answer(&mut self, steps: &[Step<'_>]) -> Result<Vec<Answer>, EngineError> {
         let items = self.plan(steps)?;
         let mut answers = vec![Answer::default(); steps.len()];
-        for some in items.chunks(self.image.shape.tokens) {
+        let mut left = &items[..];
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(self.take(left));
+            left = rest;
             let pass = self.pass(some, steps);
             let result = self.run(&pass)?;
             for (item, (logits, best)) in some.iter().zip(result.logits.into_iter().zip(result.best)) {

@@ -51,7 +51,7 @@ pub(super) fn identify<T: Transport>(transport: &mut T, expected: &Expected, nam
     let caps = Capabilities::read(|at| transport.read32(at))?;
     let sizes = |slots: u64, ports: u64| format!("{slots} slots, {ports} ports");
     let found = sizes(caps.slots.into(), caps.ports.into());
-    let wanted = sizes(expected.shape.tokens as u64, expected.shape.ports as u64);
+    let wanted = sizes(expected.shape.slots() as u64, expected.shape.ports as u64);
     if found != wanted {
         return refuse(Trouble::Mismatch, "the machine", found, wanted);
     }

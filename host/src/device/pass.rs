@@ -25,7 +25,7 @@ type SlotResult = (Option<(u32, f32)>, Vec<f32>);
 impl<T: Transport + Send> Driver<T> {
     fn set_slots(&mut self, pass: &Pass) -> Result<(), RunError> {
         let slot = |register: &str, index: usize| offset(register) + 16 * index as u32;
-        for index in 0..self.expected.shape.tokens {
+        for index in 0..self.expected.shape.slots() {
             let given = pass.slots.get(index).copied().unwrap_or_default();
             let wanted = pass.want_logits >> index & 1 == 1;
             let flags =
@@ -122,12 +122,14 @@ impl<T: Transport + Send> Driver<T> {
 
     /// Best token of one slot, if any of its logits is above -infinity, and its logits if they are wanted.
     fn result(&mut self, index: usize, wanted: bool, logits: LogitsArea) -> Result<SlotResult, RunError> {
+        // results are those of a bank
+        let (slot, index) = (index, index % self.expected.shape.tokens);
         let best = |register: &str| offset(register) + 8 * index as u32;
         let token = self.transport.read32(best("BEST_TOKEN"))?;
         let logit = f32::from_bits(self.transport.read32(best("BEST_LOGIT"))?);
         let best = Some((token, logit)).filter(|_| logit > f32::NEG_INFINITY);
         if best.is_some() && token as usize >= logits.vocab {
-            let text = format!("slot {index} says token {token} of {}; the device cannot be trusted", logits.vocab);
+            let text = format!("slot {slot} says token {token} of {}; the device cannot be trusted", logits.vocab);
             return Err(self.error(Trouble::Io, text));
         }
         if !wanted {

@@ -20,7 +20,7 @@ pub struct ActBuffer {
     pub token_groups: u32,
     /// Columns `L` of a beat of codes, a power of two.
     pub columns: u32,
-    /// Most segments of a vector.
+    /// Segments of all vectors that it holds.
     pub segments: u64,
 }
 
@@ -69,7 +69,7 @@ impl ActBuffer {
              segment that has less than {t} tables.\n\n\
              Shapes   code [{v} slots, {l} columns] i8 a beat, for one group of slots after the other\n\
              \x20        memory [{d}] of [{g} tables, {v} slots, {GROUP} columns] i8 in {} RAM\n\
-             Address  (segment * {passes} + pass) * {ng} + group\n\
+             Address  (segment * {passes} + pass) * {ng} + group; the vector's first segment is `act`\n\
              Rate     a table (3 or 4 columns) a cycle; two cycles more for each segment, one for each group\n\
              \x20        of slots and each word of zeros\n\
              Latency  {} cycles from rd_en_i to rd_data_o\n\
@@ -88,6 +88,22 @@ impl ActBuffer {
         ));
     }
 
+    /// Address of a segment's first word.
+    pub(crate) fn segment_address(&self, m: &mut Module, segment: &Expr) -> Expr {
+        let (address, bits) = (index_width(self.depth()), index_width(self.segments));
+        let used = segment.low(bits.min(segment.width()));
+        if bits < segment.width() {
+            m.unused("act", &[segment.slice(bits, segment.width() - bits)]);
+        }
+        let words = u128::from(self.passes() * self.token_groups);
+        let product = m.wire("first_word", &(&used * &lit(words, count_width(words as u64))));
+        if product.width() > address {
+            m.unused("first_word", &[product.slice(address, product.width() - address)]);
+            return product.low(address);
+        }
+        product.extend(address)
+    }
+
     /// Adds the module.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (v, ng) = (self.slots, self.token_groups);
@@ -99,8 +115,9 @@ impl ActBuffer {
         ));
         self.describe(&mut m);
         let groups_ty = uint(count_width(ng.into()));
-        let [cols, seg_cols, group_cols, sherry] = ["cols", "seg_cols", "group_cols", "sherry"].map(quant_field);
-        let pack = m.sink("pack", &[cols, seg_cols, group_cols, sherry, ("groups", groups_ty)]);
+        let [act, cols, seg_cols, group_cols, sherry] =
+            ["act", "cols", "seg_cols", "group_cols", "sherry"].map(quant_field);
+        let pack = m.sink("pack", &[act, cols, seg_cols, group_cols, sherry, ("groups", groups_ty)]);
         let code = m.sink("code", &[("data", uint(code_width)), ("last", uint(1))]);
         let address = index_width(self.depth());
         let rd_en = m.input("rd_en_i", uint(1));
@@ -125,6 +142,9 @@ impl ActBuffer {
         };
         let [cols_q, seg_cols_q, group_cols_q, sherry_q, groups_q] =
             ["cols", "seg_cols", "group_cols", "sherry", "groups"].map(|n| kept(&mut m, n));
+        let first = self.segment_address(&mut m, &pack.field("act"));
+        let first_q = m.reg("first_q", uint(address));
+        m.next_when(&first_q, &start, &first);
 
         m.comment("Columns up to the next cut: of the segment, the group of columns, the vector.");
         let wide = cols_q.width();
@@ -211,7 +231,7 @@ impl ActBuffer {
         let write_addr_q = m.reg("write_addr_q", uint(address));
         let step = lit(ng.into(), address.max(count_width(ng.into())));
         let step = if step.width() > address { lit(0, address) } else { step };
-        let group_start = token_q.extend(address.max(token_q.width())).low(address);
+        let group_start = first_q.add_wrap(&token_q.extend(address.max(token_q.width())).low(address));
         m.next(&write_q, &word_ends);
         m.next_when(&write_addr_q, &word_ends, &addr_q);
         m.next_when(&addr_q, &((&find_q & &fresh_q) | &word_ends), &find_q.mux(&group_start, &addr_q.add_wrap(&step)));

@@ -23,7 +23,7 @@ impl Feeder {
         let (v, ng, tables) = (b.slots, b.token_groups, b.groups);
         let mut m = Module::new(format!("tern_feeder_g{tables}_v{v}_n{ng}_w{}", b.depth()));
         m.header(&format!(
-            "Feeder: for each plane all segments of the activation buffer, in order.\n\n\
+            "Feeder: for each plane `segs` segments of the activation buffer from `act` on, in order.\n\n\
              Shapes   rd_data [{tables} tables, {v} slots, {GROUP}] i8 | act [{tables} tables, {p} slots, {GROUP}] i8,\n\
              \x20        slot g * {v} + v; those of groups that are not used keep old bytes\n\
              Order    plane, segment, {} passes; the words of a pass are {ng} addresses, one for each group\n\
@@ -35,8 +35,8 @@ impl Feeder {
             p = v * ng,
         ));
         let groups_ty = uint(count_width(ng.into()));
-        let [segs_field, planes_field, sherry_field] = ["segs", "planes", "sherry"].map(linear_field);
-        let cmd = m.sink("cmd", &[segs_field, planes_field, sherry_field, ("groups", groups_ty)]);
+        let [act, segs_field, planes_field, sherry_field] = ["act", "segs", "planes", "sherry"].map(linear_field);
+        let cmd = m.sink("cmd", &[act, segs_field, planes_field, sherry_field, ("groups", groups_ty)]);
         let rd_data = m.input("rd_data_i", uint(b.word()));
         let address = index_width(b.depth());
         let rd_en = m.output("rd_en_o", uint(1));
@@ -85,8 +85,12 @@ impl Feeder {
         let done = m.wire("done", &(&plane_ends & planes_left_q.eq(&lit(0, planes))));
         m.next_when(&final_q, &(&start | &pass_ends), &done);
         let step = if u64::from(ng) >> address == 0 { lit(ng.into(), address) } else { lit(0, address) };
-        let restart = m.wire("restart", &(&start | &plane_ends));
-        m.next_when(&base_q, &(&restart | &pass_ends), &restart.mux(&lit(0, address), &base_q.add_wrap(&step)));
+        let first = b.segment_address(&mut m, &cmd.field("act"));
+        let first_q = m.reg("first_q", uint(address));
+        m.next_when(&first_q, &start, &first);
+        let restart = start.mux(&first, &first_q);
+        let next_base = (&start | &plane_ends).mux(&restart, &base_q.add_wrap(&step));
+        m.next_when(&base_q, &(&start | &pass_ends), &next_base);
         let offset = if groups_ty.width > address { group_q.low(address) } else { group_q.extend(address) };
         m.drive(&rd_en, &issue_q);
         m.drive(&rd_addr, &base_q.add_wrap(&offset));

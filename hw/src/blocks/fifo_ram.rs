@@ -49,41 +49,31 @@ impl FifoRam {
         let read_q = m.reg_reset("read_q", &lit(0, index));
         let push = m.wire("push", &input.fire());
         m.next_when(&write_q, &push, &wrapping_next(&write_q, depth));
-        let queue = Queue::account(&mut m, (depth, stages), (&input, &push), &output, None);
+        let queue = Queue::account(&mut m, (depth, stages), (&input, &push), &output);
         m.next_when(&read_q, &queue.pop, &wrapping_next(&read_q, depth));
         let memory = m.memory("mem", width, depth, style);
         m.write(&memory, &push, &write_q, &input.field("data"));
         let word = m.read(&memory, &read_q);
-        queue.deliver(&mut m, &word, &output, &idle);
+        let held = queue.deliver(&mut m, &word, &output);
+        m.drive(&idle, &!(&queue.some | held));
         design.add(m)
     }
 }
 
-/// What a queue in a clocked memory knows of its beats: how many wait, and which stages behind the memory hold one.
+/// What a queue in a clocked memory knows of its beats: which one leaves, and which stages behind the memory hold one.
 pub(crate) struct Queue {
     /// A beat leaves the memory.
     pub(crate) pop: Expr,
-    some: Expr,
+    /// A beat may leave, a register.
+    pub(crate) some: Expr,
     /// Which stages hold a beat, and which may take another; the output's ready comes last.
     valid: Vec<Expr>,
     moves: Vec<Expr>,
 }
 
 impl Queue {
-    /// Counts beats of a memory of `depth` with `stages` registers behind it, and drives the input's ready. Nothing
-    /// leaves in the cycle after `closed`.
-    pub(crate) fn account(
-        m: &mut Module,
-        (depth, stages): (u64, u32),
-        (input, push): (&Sink, &Expr),
-        output: &Source,
-        closed: Option<&Expr>,
-    ) -> Queue {
-        let (count, one) = (count_width(depth), lit(1, 1));
-        let count_q = m.reg_reset("count_q", &lit(0, count));
-        let some_q = m.reg_reset("some_q", &lit(0, 1));
-        let room_q = m.reg_reset("room_q", &lit(1, 1));
-        m.drive(&input.ready, &room_q);
+    /// Beats that leave while `some` is high, into `stages` registers.
+    pub(crate) fn new(m: &mut Module, stages: u32, some: Expr, output: &Source) -> Queue {
         m.comment("Each read stage moves when it is empty or the next one moves.");
         let valid: Vec<Expr> = (0..stages).map(|s| m.reg_reset(&format!("valid{s}_q"), &lit(0, 1))).collect();
         let mut moves = vec![output.ready.clone()];
@@ -91,21 +81,45 @@ impl Queue {
             let next = m.wire(&format!("move{s}"), &(!&valid[s] | &moves[0]));
             moves.insert(0, next);
         }
-        let pop = m.wire("pop", &(&some_q & &moves[0]));
-        let (up, down) = (count_q.add_wrap(&one.extend(count)), count_q.sub_wrap(&one.extend(count)));
-        let changed = (push ^ &pop).mux(&push.mux(&up, &down), &count_q);
-        m.next(&count_q, &changed);
-        m.comment("Whether there is a beat that may leave, or a place, next cycle.");
-        let one_left = count_q.eq(&lit(1, count));
-        let some = push | count_q.ne(&lit(0, count)) & !(&pop & one_left);
-        m.next(&some_q, &closed.map_or(some.clone(), |closed| some & !closed));
-        let one_free = count_q.eq(&lit(u128::from(depth) - 1, count));
-        m.next(&room_q, &(&pop | count_q.ne(&lit(u128::from(depth), count)) & !(push & one_free)));
-        Queue { pop, some: some_q, valid, moves }
+        let pop = m.wire("pop", &(&some & &moves[0]));
+        Queue { pop, some, valid, moves }
     }
 
-    /// The stages from the memory's word to the output; a stage moves only with a beat.
-    pub(crate) fn deliver(&self, m: &mut Module, word: &Expr, output: &Source, idle: &Expr) {
+    /// Counts beats of a memory of `depth` with `stages` registers behind it, and drives the input's ready.
+    fn account(m: &mut Module, (depth, stages): (u64, u32), (input, push): (&Sink, &Expr), output: &Source) -> Queue {
+        let some_q = m.reg_reset("some_q", &lit(0, 1));
+        let queue = Queue::new(m, stages, some_q.clone(), output);
+        let count_q = Queue::count(m, "count", depth, push, &queue.pop);
+        Queue::room(m, depth, input, push, &queue.pop, &count_q);
+        m.next(&some_q, &Queue::stays(&count_q, push, &queue.pop));
+        queue
+    }
+
+    /// A number of beats.
+    pub(crate) fn count(m: &mut Module, name: &str, depth: u64, push: &Expr, pop: &Expr) -> Expr {
+        let width = count_width(depth);
+        let q = m.reg_reset(&format!("{name}_q"), &lit(0, width));
+        let (up, down) = (q.add_wrap(&lit(1, width)), q.sub_wrap(&lit(1, width)));
+        m.next(&q, &(push ^ pop).mux(&push.mux(&up, &down), &q));
+        q
+    }
+
+    /// Whether there is a beat in the next cycle.
+    pub(crate) fn stays(count: &Expr, push: &Expr, pop: &Expr) -> Expr {
+        let one_left = count.eq(&lit(1, count.width()));
+        push | count.ne(&lit(0, count.width())) & !(pop & one_left)
+    }
+
+    /// The input is ready while there is a place: looked up a cycle before.
+    pub(crate) fn room(m: &mut Module, depth: u64, input: &Sink, push: &Expr, pop: &Expr, count: &Expr) {
+        let room_q = m.reg_reset("room_q", &lit(1, 1));
+        m.drive(&input.ready, &room_q);
+        let one_free = count.eq(&lit(u128::from(depth) - 1, count.width()));
+        m.next(&room_q, &(pop | count.ne(&lit(u128::from(depth), count.width())) & !(push & one_free)));
+    }
+
+    /// The stages from the memory's word to the output; a stage moves only with a beat. Returns whether any holds one.
+    pub(crate) fn deliver(&self, m: &mut Module, word: &Expr, output: &Source) -> Expr {
         let (mut value, mut comes) = (word.clone(), self.some.clone());
         for (s, (valid, moves)) in self.valid.iter().zip(&self.moves).enumerate() {
             let data_q = m.reg(&format!("data{s}_q"), word.ty());
@@ -113,8 +127,8 @@ impl Queue {
             m.next_when(&data_q, &(moves & &comes), &value);
             (value, comes) = (data_q, valid.clone());
         }
-        m.drive(idle, &!(&self.some | cat(&self.valid).any()));
         m.drive(&output.valid, &comes);
         m.drive(&output.field("data"), &value);
+        cat(&self.valid).any()
     }
 }

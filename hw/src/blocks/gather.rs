@@ -18,8 +18,10 @@ const ELEMENT_BITS: u32 = 16;
 pub struct Gather {
     /// Token slots `V` of a vector word.
     pub slots: u32,
-    /// Groups of token slots.
+    /// Groups of token slots of a bank.
     pub token_groups: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Columns `L` of a vector word.
     pub columns: u32,
     /// Bytes `D` of a beat of the port, a power of two from 4 to 64.
@@ -48,10 +50,10 @@ impl Gather {
 
     fn describe(&self, m: &mut Module) {
         m.header(&format!(
-            "Gatherer: for each valid slot the embedding row times its scale to the vector memory, then the\n\
+            "Gatherer: for each valid slot of a bank the embedding row times its scale to the vector memory, then the\n\
              rotary factors of its position.\n\n\
              Shapes   rd_data [{d}] u8 | vm_wr [{v} slots, {l} columns] binary32, all lanes alike, one mask bit\n\
-             \x20        rope {{slot, index, cos, sin}}\n\
+             \x20        rope {{slot {{bank, slot of the bank}}, index, cos, sin}}\n\
              Address  64 * embed + token * embed_beats * {d}: a beat with the scale, then codes; columns that\n\
              \x20        the row does not have are zero. 64 * rope + position * rope_beats * {d}: pairs of 8 bytes\n\
              Rate     a column a cycle, a pair a cycle; one row is read after the other\n\
@@ -73,19 +75,26 @@ impl Gather {
         let float_of = FromInt { width: 8 }.build(design)?;
         let times_of = Mul::build(design)?;
         let queue_of = Fifo { width: 32 * l, depth: self.queue() }.build(design)?;
-        let mut m = Module::new(format!("tern_gather_v{v}_n{ng}_l{l}_d{d}_w{}", self.vm_words));
+        let mut m = Module::new(format!("tern_gather_v{v}_n{ng}_h{}_l{l}_d{d}_w{}", self.banks, self.vm_words));
         self.describe(&mut m);
-        let names = ["embed", "embed_beats", "words", "rope", "rope_beats", "dst"];
+        let names = ["embed", "embed_beats", "words", "rope", "rope_beats", "dst", "bank"];
         let cmd = m.sink("cmd", &names.map(gather_field));
-        let valids = m.input("slot_valid_i", uint(slots));
-        let tokens = m.input("slot_token_i", uint(32 * slots));
-        let positions = m.input("slot_position_i", uint(32 * slots));
+        let all_slots = slots * self.banks;
+        let valids = m.input("slot_valid_i", uint(all_slots));
+        let tokens = m.input("slot_token_i", uint(32 * all_slots));
+        let positions = m.input("slot_position_i", uint(32 * all_slots));
         let rd_cmd = m.source("rd_cmd", &[("addr", uint(ADDRESS_BITS)), ("beats", uint(24))]);
         let rd_data = m.sink("rd_data", &[("data", uint(8 * d)), ("last", uint(1))]);
         let vm_addr = self.vm_address();
         let vm_wr = m.source("vm_wr", &[("addr", uint(vm_addr)), ("mask", uint(v)), ("data", uint(32 * l * v))]);
         let slot_bits = index_width(slots.into());
-        let pair = [("slot", uint(slot_bits)), ("index", uint(ELEMENT_BITS)), ("cos", uint(32)), ("sin", uint(32))];
+        let bank_bits = u32::from(self.banks > 1);
+        let pair = [
+            ("slot", uint(slot_bits + bank_bits)),
+            ("index", uint(ELEMENT_BITS)),
+            ("cos", uint(32)),
+            ("sin", uint(32)),
+        ];
         let rope = m.source("rope", &pair);
         let idle = m.output("idle_o", uint(1));
 
@@ -97,8 +106,7 @@ impl Gather {
         m.drive(&cmd.ready, &!&busy);
         m.drive(&idle, &!&busy);
         let start = m.wire("start", &cmd.fire());
-        let fields = ["embed", "embed_beats", "words", "rope", "rope_beats", "dst"];
-        let [embed_line_q, embed_beats_q, words_q, rope_line_q, rope_beats_q, dst_q] = fields.map(|name| {
+        let [embed_line_q, embed_beats_q, words_q, rope_line_q, rope_beats_q, dst_q, bank_q] = names.map(|name| {
             let q = m.reg(&format!("cmd_{name}_q"), cmd.field(name).ty());
             m.next_when(&q, &start, &cmd.field(name));
             q
@@ -110,8 +118,13 @@ impl Gather {
             m.next_when(&q, step, value);
             q
         };
-        let of_slot =
-            |all: &Expr, width: u32| select(&slot_q, &(0..slots).map(|s| all.lane(s, width)).collect::<Vec<_>>());
+        let of_bank = |all: &Expr, width: u32, bank: u32| {
+            select(&slot_q, &(0..slots).map(|s| all.lane(bank * slots + s, width)).collect::<Vec<_>>())
+        };
+        let of_slot = |all: &Expr, width: u32| match self.banks {
+            1 => of_bank(all, width, 0),
+            _ => bank_q.mux(&of_bank(all, width, 1), &of_bank(all, width, 0)),
+        };
         let valid_q = at_step("valid", &pick_q, &of_slot(&valids, 1));
         let row_q = at_step("row", &pick_q, &rope_phase_q.mux(&of_slot(&positions, 32), &of_slot(&tokens, 32)));
         let beats_q = at_step("beats", &pick_q, &rope_phase_q.mux(&rope_beats_q, &embed_beats_q));
@@ -176,7 +189,11 @@ impl Gather {
             &ask_q.mux(&lit(0, ELEMENT_BITS), &index_q.add_wrap(&lit(1, ELEMENT_BITS))),
         );
         m.drive(&rope.valid, &(&turn_q & !&none));
-        m.drive(&rope.field("slot"), &slot_q);
+        let place = if self.banks == 1 { slot_q.clone() } else { cat([&bank_q, &slot_q]) };
+        m.drive(&rope.field("slot"), &place);
+        if self.banks == 1 {
+            m.unused("bank", std::slice::from_ref(&bank_q));
+        }
         m.drive(&rope.field("index"), &index_q);
         m.drive(&rope.field("cos"), &shift_q.low(32));
         m.drive(&rope.field("sin"), &shift_q.slice(32, 32));

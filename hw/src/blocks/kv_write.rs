@@ -18,8 +18,10 @@ pub(crate) const VECTOR_BITS: u32 = 16;
 pub struct KvWrite {
     /// Token slots `V` of a beat of codes.
     pub slots: u32,
-    /// Groups of token slots.
+    /// Groups of token slots of a bank.
     pub token_groups: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Columns `L` of a beat of codes, a power of two.
     pub columns: u32,
     /// Bytes `D` of a beat of the port, a power of two from 4 to 64.
@@ -48,7 +50,7 @@ impl KvWrite {
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (v, ng, l, d) = (self.slots, self.token_groups, self.columns, self.bytes);
         let (span, depth) = (self.span(), u64::from(self.row_codes.div_ceil(self.span())));
-        let mut m = Module::new(format!("tern_kv_write_v{v}_n{ng}_l{l}_d{d}_c{}", self.row_codes));
+        let mut m = Module::new(format!("tern_kv_write_v{v}_n{ng}_h{}_l{l}_d{d}_c{}", self.banks, self.row_codes));
         m.header(&format!(
             "Cache writer: each vector of codes becomes a row of each valid slot, each scale four bytes.\n\n\
              Shapes   kv_code [{v} slots, {l} columns] i8 a beat | kv_scale [{v}] u32 | wr_data [{d}] u8\n\
@@ -56,6 +58,7 @@ impl KvWrite {
              Address  row 64 * (cache + kv_off + vector * kv_stride) + position * row_beats * {d};\n\
              \x20        scale 64 * (cache + scale_off + vector * kv_stride) + 8 * position + 4 * value, in\n\
              \x20        one beat with four strobes. wr_cmd_addr_o is that of the beat\n\
+             Group    {{bank, group of the bank}}\n\
              Order    cmd_vectors_i vectors, each for cmd_groups_i groups: codes, then scale\n\
              Rate     a beat a cycle in and out, one after the other; 5 cycles more for each write\n\
              Stalls   kv_code_ready_o is low while rows are written; bytes behind `last` are zero\n\
@@ -63,7 +66,8 @@ impl KvWrite {
              Oracle   sim::blocks::kv_write",
         ));
         let groups_ty = uint(count_width(ng.into()));
-        let group_bits = index_width(ng.into());
+        let (banks, index_bits) = (self.banks, index_width(ng.into()));
+        let group_bits = index_bits + u32::from(banks > 1);
         let [kv_off, kv_stride, row_beats, scale_off, vectors] =
             ["kv_off", "kv_stride", "row_beats", "scale_off", "vectors"].map(quant_field);
         let value = ("value", uint(1));
@@ -71,7 +75,7 @@ impl KvWrite {
         let place = [("group", uint(group_bits)), ("vector", uint(VECTOR_BITS))];
         let code = m.sink("kv_code", &[("data", uint(8 * v * l)), place[0], place[1], ("last", uint(1))]);
         let scale = m.sink("kv_scale", &[place[0], place[1], ("data", uint(32 * v))]);
-        let slots = v * ng;
+        let slots = v * ng * banks;
         let valids = m.input("slot_valid_i", uint(slots));
         let positions = m.input("slot_position_i", uint(32 * slots));
         let caches = m.input("slot_cache_i", uint(32 * slots));
@@ -137,7 +141,7 @@ impl KvWrite {
         m.next_when(&vector_q, &code_ends, &code.field("vector"));
 
         if ng == 1 {
-            m.unused("group", std::slice::from_ref(&group_q));
+            m.unused("group", &[group_q.bit(0)]);
         }
 
         m.comment("The scale of the same vector and group comes next.");
@@ -153,8 +157,15 @@ impl KvWrite {
         let slot_bits = index_width(v.into());
         let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
         let picked = |all: &Expr, width: u32| {
-            let of_lane = |s: u32| -> Vec<Expr> { (0..ng).map(|g| all.lane(g * v + s, width)).collect() };
-            let lanes: Vec<Expr> = (0..v).map(|s| select(&group_q, &of_lane(s))).collect();
+            let of_bank = |s: u32, bank: u32| -> Expr {
+                let lanes: Vec<Expr> = (0..ng).map(|g| all.lane((bank * ng + g) * v + s, width)).collect();
+                select(&group_q.low(index_bits), &lanes)
+            };
+            let of_lane = |s: u32| match banks {
+                1 => of_bank(s, 0),
+                _ => group_q.bit(index_bits).mux(&of_bank(s, 1), &of_bank(s, 0)),
+            };
+            let lanes: Vec<Expr> = (0..v).map(of_lane).collect();
             select(&slot_q, &lanes)
         };
         let head = cut(&mut m, "head", &(&vector_q * &kv_stride_q), 32);

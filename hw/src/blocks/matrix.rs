@@ -18,7 +18,7 @@ pub struct Matrix {
     pub slots: u32,
     /// Columns `L` of a beat of codes, a power of two.
     pub columns: u32,
-    /// Most segments of a vector.
+    /// Segments that the activation buffer holds, of all banks.
     pub segments: u64,
 }
 
@@ -28,10 +28,10 @@ const TILES: u32 = 2;
 const EVENTS: [&str; 4] = ["ev_beat_o", "ev_starved_o", "ev_tables_o", "ev_sums_o"];
 
 impl Matrix {
-    /// A unit whose buffer holds the widest layer; what its memory blocks have left over is for layers
+    /// A unit whose buffer holds the widest layer of each bank; what its memory blocks have left over is for layers
     /// whose groups cut segments short.
-    pub fn new(engine: Tlmm, slots: u32, columns: u32) -> Matrix {
-        let mut matrix = Matrix { engine, slots, columns, segments: engine.segments() };
+    pub fn new(engine: Tlmm, banks: u32, slots: u32, columns: u32) -> Matrix {
+        let mut matrix = Matrix { engine, slots, columns, segments: engine.segments() * u64::from(banks) };
         let block = if matrix.buffer().depth() <= 1024 { 512 } else { 4096 };
         let words_of_segment = matrix.buffer().depth() / matrix.segments;
         matrix.segments = matrix.buffer().depth().next_multiple_of(block) / words_of_segment;
@@ -68,8 +68,8 @@ impl Matrix {
              \x20        wgt [{q}, {t}] u5 | mul [{q}] u8\n\
              Order    pack, codes; then any number of tiles, planes and segments as tern_tlmm\n\
              Latency  see the parts; the tables of a tile are built while the tile before is looked up\n\
-             Stalls   as the parts; {TILES} tiles wait at cmd. A pack must wait for idle_o, a tile for\n\
-             \x20        pack_idle_o: the sequencer does\n\
+             Stalls   as the parts; {TILES} tiles wait at cmd. A pack must wait until no tile reads its segments, a\n\
+             \x20        tile until they are packed: the sequencer does\n\
              Idle     idle_o: no tile waits or is in work and all sums were taken; pack_idle_o: codes are in\n\
              \x20        the buffer; pack_done_o: a pulse for each pack\n\
              Oracle   sim::blocks::matrix",
@@ -82,11 +82,12 @@ impl Matrix {
             acc = e.psum().acc,
         ));
         let groups = ("groups", uint(count_width(ng.into())));
-        let [cols, seg_cols, group_cols, sherry] = ["cols", "seg_cols", "group_cols", "sherry"].map(quant_field);
-        let pack = m.sink("pack", &[cols, seg_cols, group_cols, sherry, groups]);
+        let [act, cols, seg_cols, group_cols, sherry] =
+            ["act", "cols", "seg_cols", "group_cols", "sherry"].map(quant_field);
+        let pack = m.sink("pack", &[act, cols, seg_cols, group_cols, sherry, groups]);
         let code = m.sink("code", &[("data", uint(8 * self.slots * self.columns)), ("last", uint(1))]);
         let [words, segs, planes, grouped] = tile;
-        let cmd = m.sink("cmd", &[words, segs, planes, grouped, linear_field("sherry"), groups]);
+        let cmd = m.sink("cmd", &[linear_field("act"), words, segs, planes, grouped, linear_field("sherry"), groups]);
         let wgt = m.sink("wgt", &[("data", uint(5 * e.tables * e.rows))]);
         let mul = m.sink("mul", &[("data", uint(MULT_BITS * e.rows))]);
         let beat = e.psum().lanes * e.psum().acc;
@@ -102,6 +103,7 @@ impl Matrix {
             &buffer_of,
             &[
                 ("pack_valid_i", &pack.valid),
+                ("pack_act_i", &pack.field("act")),
                 ("pack_cols_i", &pack.field("cols")),
                 ("pack_seg_cols_i", &pack.field("seg_cols")),
                 ("pack_group_cols_i", &pack.field("group_cols")),
@@ -127,6 +129,7 @@ impl Matrix {
             &feeder_of,
             &[
                 ("cmd_valid_i", &fork),
+                ("cmd_act_i", &cmd.field("act")),
                 ("cmd_segs_i", &cmd.field("segs")),
                 ("cmd_planes_i", &cmd.field("planes")),
                 ("cmd_sherry_i", &cmd.field("sherry")),

@@ -43,10 +43,16 @@ const fn key(section: &'static str, name: &'static str, legal: Legal, meaning: &
 }
 
 /// All keys, in the order of the canonical text.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     key("engine", "tables", Legal::Range(1, 128), "T: groups of inputs worked on at once"),
     key("engine", "rows", Legal::Range(1, 64), "Q: outputs worked on at once"),
     key("engine", "tokens", Legal::Range(1, 32), "P: token slots that share a weight"),
+    key(
+        "engine",
+        "banks",
+        Legal::Range(1, 2),
+        "H: banks of P slots that share the weights of a pass one after the other",
+    ),
     key("engine", "max_cols", Legal::Range(3, 1 << 17), "most inputs of a layer"),
     key("engine", "tile_rows", Legal::Range(1, 1 << 17), "rows of partial sums on the chip"),
     key("engine", "sum_queue", Legal::Range(1, 1 << 14), "words of sums that wait while the next tile computes"),

@@ -18,11 +18,13 @@ pub struct Machine {
     pub name: String,
     /// The matrix engine.
     pub engine: Tlmm,
+    /// H: banks of slots.
+    pub banks: u32,
     /// Groups of Q rows that the output head lists at most.
     pub shortlist: u32,
     /// V: token slots that the vector units work on at once.
     pub vector_tokens: u32,
-    /// Columns of the vector memory for each token slot.
+    /// Columns of the vector memory for each token slot of all banks together.
     pub vector_columns: u64,
     /// R: queries resident in an attention unit.
     pub queries: u32,
@@ -83,6 +85,7 @@ impl Machine {
         let machine = Machine {
             name: name.to_string(),
             engine,
+            banks: number("engine", "banks") as u32,
             shortlist: number("engine", "shortlist") as u32,
             vector_tokens: number("vector", "tokens") as u32,
             vector_columns: number("vector", "columns"),
@@ -112,6 +115,7 @@ impl Machine {
             tables: e.tables as usize,
             rows: e.rows as usize,
             tokens: e.tokens as usize,
+            banks: self.banks as usize,
             vtokens: self.vector_tokens as usize,
             ports: self.ports as usize,
             port_bits: self.port_bits as usize,
@@ -135,7 +139,7 @@ impl Machine {
         let caps = Capabilities {
             tables: e.tables,
             rows: e.rows,
-            slots: e.tokens,
+            slots: e.tokens * self.banks,
             lanes: self.vector_tokens,
             columns: self.lanes(),
             ports: self.ports,
@@ -147,6 +151,7 @@ impl Machine {
             vm_words: self.vector_words() as u32,
             max_context: self.max_context as u32,
             mhz: self.mhz,
+            banks: self.banks,
         };
         let config_hash = self.digest().as_ref().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
         Identity { config_hash, build_id: 0, caps }
@@ -220,6 +225,8 @@ impl Machine {
         );
         let inputs = 3 * u64::from(e.tables);
         rule(e.cols >= inputs, "engine.max_cols", e.cols.to_string(), format!("at least one segment, {inputs}"));
+        let slots = e.tokens * self.banks;
+        rule(slots <= 64, "engine.banks", self.banks.to_string(), format!("at most 64 slots: tokens = {}", e.tokens));
         let p = e.tokens;
         let divisors: Vec<String> = (1..=p).filter(|v| p.is_multiple_of(*v)).map(|v| v.to_string()).collect();
         rule(

@@ -52,7 +52,7 @@ impl Machine {
 
     /// The matrix unit.
     pub fn matrix(&self) -> Matrix {
-        Matrix::new(self.engine, self.vector_tokens, self.lanes())
+        Matrix::new(self.engine, self.banks, self.vector_tokens, self.lanes())
     }
 
     /// The vector memory.
@@ -72,6 +72,7 @@ impl Machine {
         Epilogue {
             rows: self.engine.rows,
             tokens: self.engine.tokens,
+            banks: self.banks,
             lanes: self.lanes(),
             vtokens: self.vector_tokens,
             acc: self.engine.psum().acc,
@@ -86,6 +87,7 @@ impl Machine {
             lanes: self.lanes(),
             vtokens: self.vector_tokens,
             groups: self.token_groups(),
+            banks: self.banks,
             max_cols: self.engine.cols,
             vm_words: self.vector_words(),
             style: self.norm_style(),
@@ -103,6 +105,7 @@ impl Machine {
     pub fn attend(&self) -> Attend {
         Attend {
             tokens: self.engine.tokens,
+            banks: self.banks,
             vtokens: self.vector_tokens,
             lanes: self.lanes(),
             beat_bytes: self.port_bits / 8,

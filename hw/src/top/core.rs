@@ -72,7 +72,10 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
         units.sequencer.set(&mut m, &format!("{name}_i"), &regs.out(&format!("{name}_o")));
     }
     units.head.set(&mut m, "start_i", &regs.out("start_o"));
-    units.head.set(&mut m, "want_i", &regs.out("slot_logits_o"));
+    // the head runs for one bank, and only slots of that one want logits
+    let (want, slots) = (regs.out("slot_logits_o"), machine.engine.tokens);
+    let want = (1..machine.banks).fold(want.low(slots), |any, bank| any | want.slice(bank * slots, slots));
+    units.head.set(&mut m, "want_i", &want);
     units.head.set(&mut m, "logits_line_i", &regs.out("logits_o"));
     units.head.set(&mut m, "logits_stride_i", &regs.out("logits_stride_o"));
 
@@ -186,6 +189,7 @@ impl Units {
     fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, tap: bool) -> Result<Units, IrError> {
         let (bits, lanes, vtokens) = (machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
+        let banks = machine.banks;
         let reads = place(machine, design, m, rst)?;
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
@@ -202,16 +206,23 @@ impl Units {
         let Ok(streams) = <[Placed; 4]>::try_from(made) else { unreachable!("four streams were placed") };
         // memory ports, weights, streams
         let faults = machine.ports + 1 + 1 + 4;
-        let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, faults }.build(design)?, rst);
+        let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, banks, faults }.build(design)?, rst);
         let vmem = Placed::new(m, "vmem", &*machine.vmem(tap).build(design)?, rst);
-        let of = Gather { slots: vtokens, token_groups: groups, columns: lanes, bytes, vm_words }.build(design)?;
+        let of =
+            Gather { slots: vtokens, token_groups: groups, banks, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::new(m, "gather", &of, rst);
         let quantize = Placed::new(m, "quantize", &*machine.quantize().build(design)?, rst);
         let matrix = Placed::new(m, "matrix", &*machine.matrix().build(design)?, rst);
         let epilogue = Placed::new(m, "epilogue", &*machine.epilogue().build(design)?, rst);
         let head = Placed::new(m, "head", &*machine.head().build(design)?, rst);
-        let of =
-            KvWrite { slots: vtokens, token_groups: groups, columns: lanes, bytes, row_codes: machine.row_codes() };
+        let of = KvWrite {
+            slots: vtokens,
+            token_groups: groups,
+            banks,
+            columns: lanes,
+            bytes,
+            row_codes: machine.row_codes(),
+        };
         let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
         let attend = Placed::new(m, "attend", &*machine.attend().build(design)?, rst);
         let attention_units = machine.units;
@@ -267,6 +278,7 @@ impl Units {
             }
         }
         connect(m, (seq, "w_cmd"), (&self.weights, "cmd"));
+        connect(m, (seq, "take_cmd"), (&self.weights, "take"));
         for ((name, command, _), stream) in streams(machine).iter().zip(&self.streams) {
             connect(m, (seq, command), (stream, "cmd"));
             attach(machine, m, &self.reads, name, stream, "rd_");

@@ -76,6 +76,7 @@ pub fn small(tokens: u32, vtokens: u32, lanes: u32, beat_bytes: u32, queries: u3
     let (max_context, max_head_dim, heads, vm_words) = (24, 20, 8, 200);
     Attend {
         tokens,
+        banks: 1 + vtokens % 2,
         vtokens,
         lanes,
         beat_bytes,
@@ -90,7 +91,7 @@ pub fn small(tokens: u32, vtokens: u32, lanes: u32, beat_bytes: u32, queries: u3
 }
 
 fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    Test { attend: &small(6, 2, 2, 8, 4, 1), kinds: KINDS, bug }.check(rng)
+    Test { attend: &Attend { banks: 2, ..small(6, 2, 2, 8, 4, 1) }, kinds: KINDS, bug }.check(rng)
 }
 
 /// Bugs that the bench must catch.

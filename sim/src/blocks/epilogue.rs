@@ -6,6 +6,7 @@ use crate::bench::{Beat, Bug, Cover, pack};
 use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::epilogue::Epilogue;
+use hw::width::index_width;
 use spec::model::config::Activation;
 use spec::model::ffn;
 use spec::numerics::f32ops::{add, flush, from_i64, mul, sub};
@@ -80,7 +81,7 @@ impl<'a> World<'a> {
         World {
             block,
             table: SigmoidTable::default(),
-            scales: vec![0.0; block.tokens as usize],
+            scales: vec![0.0; (block.tokens * block.banks) as usize],
             cos: Vec::new(),
             sin: Vec::new(),
             vm,
@@ -96,17 +97,22 @@ impl<'a> World<'a> {
     fn prepare(&mut self, rig: &mut Rig, rng: &mut Rng) -> Result<(), SimError> {
         let b = self.block;
         let v = b.vtokens as usize;
-        self.scales = (0..b.tokens).map(|_| scale(rng)).collect();
+        let slots = b.tokens * b.banks;
+        self.scales = (0..slots).map(|_| scale(rng)).collect();
+        let place = |number: u32, of: u32| number / of << index_width(of.into()) | number % of;
         for (g, of_group) in self.scales.chunks(v).enumerate() {
-            rig.send("act_scale", vec![vec![g as u32], pack(32, of_group.iter().map(|x| x.to_bits().into()))]);
+            rig.send(
+                "act_scale",
+                vec![vec![place(g as u32, b.groups())], pack(32, of_group.iter().map(|x| x.to_bits().into()))],
+            );
         }
         let factor = |rng: &mut Rng| flush(((rng.bits() as u32) as f32 / 2f32.powi(31)) - 1.0);
-        let mut factors = || (0..b.tokens).map(|_| (0..b.half).map(|_| factor(rng)).collect()).collect();
+        let mut factors = || (0..slots).map(|_| (0..b.half).map(|_| factor(rng)).collect()).collect();
         (self.cos, self.sin) = (factors(), factors());
-        for slot in 0..b.tokens {
+        for slot in 0..slots {
             for index in 0..b.half {
                 let of = |table: &[Vec<f32>]| vec![table[slot as usize][index as usize].to_bits()];
-                rig.send("rope", vec![vec![slot], vec![index], of(&self.cos), of(&self.sin)]);
+                rig.send("rope", vec![vec![place(slot, b.tokens)], vec![index], of(&self.cos), of(&self.sin)]);
             }
         }
         while rig.waiting("rope") + rig.waiting("act_scale") > 0 {
@@ -139,6 +145,9 @@ impl<'a> World<'a> {
         let acc =
             if rng.one_in(3) && !gate && mode < LOGITS { dst } else { rng.below(SOURCE - u64::from(words) * runs) };
         let (base, last_tile, keep) = (rng.bits() as u32 >> 13, rng.one_in(2), rng.below(256) as u32);
+        let bank = rng.below(b.banks.into()) as u32;
+        let of_bank = bank * b.tokens;
+        cover.count("second_bank", bank > 0);
         let [scale_a, scale_b] = [(); 2].map(|()| scale(rng));
         for (name, on) in
             [("accumulate", accumulate), ("bias", bias), ("row_scale", row_scale), ("cut_off", cols < columns)]
@@ -151,6 +160,7 @@ impl<'a> World<'a> {
         rig.send(
             "cmd",
             vec![
+                vec![bank],
                 vec![words],
                 vec![mode],
                 flag(accumulate),
@@ -193,7 +203,7 @@ impl<'a> World<'a> {
             for p in 0..groups * v {
                 for r in 0..q {
                     let value = sums[(r * b.tokens + p) as usize];
-                    let unit = mul(self.scales[p as usize], of_rows[r as usize]);
+                    let unit = mul(self.scales[(of_bank + p) as usize], of_rows[r as usize]);
                     let mut x = mul(from_i64(value), unit);
                     cover.count("vanished", x == 0.0 && value != 0);
                     if accumulate {
@@ -222,7 +232,8 @@ impl<'a> World<'a> {
                             RELU2 => self.gate(Activation::Relu2, before, value, cover),
                             ROPE => {
                                 let element = ((w / 2) % rope_words * q) as usize + r;
-                                let (cos, sin) = (self.cos[p][element], self.sin[p][element]);
+                                let slot = of_bank as usize + p;
+                                let (cos, sin) = (self.cos[slot][element], self.sin[slot][element]);
                                 two.push(add(mul(value, cos), mul(before, sin)).to_bits());
                                 sub(mul(before, cos), mul(value, sin))
                             }
@@ -381,7 +392,7 @@ pub fn check(block: &Epilogue, rng: &mut Rng, rounds: usize, bug: Option<Bug>) -
 }
 
 fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    check(&Epilogue { rows: 2, tokens: 2, lanes: 2, vtokens: 1, acc: 21, addr: 13, half: 6 }, rng, 1, bug)
+    check(&Epilogue { rows: 2, tokens: 2, banks: 2, lanes: 2, vtokens: 1, acc: 21, addr: 13, half: 6 }, rng, 1, bug)
 }
 
 /// Bugs that the bench must catch.

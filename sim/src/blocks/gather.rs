@@ -6,6 +6,7 @@ use crate::mutate::{Mutation, bug};
 use crate::rng::Rng;
 use hw::blocks::gather::Gather;
 use hw::ir::Design;
+use hw::width::index_width;
 use spec::numerics::f32ops::{from_i64, mul};
 use spec::program::LINE;
 
@@ -24,7 +25,7 @@ pub struct GatherCase {
 impl GatherCase {
     /// Random slots, the first one used, the second (if there is one) not.
     pub fn random(unit: Gather, rng: &mut Rng) -> GatherCase {
-        let slots = unit.slots * unit.token_groups;
+        let slots = unit.slots * unit.token_groups * unit.banks;
         GatherCase {
             unit,
             valid: (0..slots).map(|s| s == 0 || (s != 1 && !rng.one_in(3))).collect(),
@@ -52,6 +53,9 @@ impl Block for GatherCase {
         let embed_beats = 1 + code_beats;
         let rope_beats = if rng.one_in(5) { 0 } else { rng.within(1, 4) as usize * 8usize.div_ceil(d) };
         let (embed, rope) = (rng.below(1 << 30), rng.below(1 << 30));
+        let bank = rng.below(u.banks.into()) as usize;
+        let of_bank = bank * v * ng;
+        cover.count("second_bank", bank > 0);
         cover.count("no_rope", rope_beats == 0);
         cover.count("short_row", code_beats * d < words * l);
         cover.count("long_row", code_beats * d > words * l);
@@ -61,14 +65,14 @@ impl Block for GatherCase {
             let byte = LINE * line + u64::from(row) * (beats * d) as u64;
             cmds.push(vec![vec![byte as u32, (byte >> 32) as u32], vec![beats as u32]]);
         };
-        for slot in (0..v * ng).filter(|slot| self.valid[*slot]) {
+        for slot in (0..v * ng).filter(|slot| self.valid[of_bank + *slot]) {
             let scale = match rng.below(6) {
                 0 => f32::MIN_POSITIVE,
                 1 => -(rng.below(1000) as f32),
                 _ => f32::from_bits(0x3000_0000 + rng.below(0x1000_0000) as u32),
             };
             cover.count("negative_scale", scale < 0.0);
-            ask(embed, self.tokens[slot], embed_beats);
+            ask(embed, self.tokens[of_bank + slot], embed_beats);
             let mut first = vec![scale.to_bits()];
             first.extend((1..d / 4).map(|_| rng.bits() as u32));
             read.push(vec![first, vec![0]]);
@@ -85,17 +89,18 @@ impl Block for GatherCase {
                 writes.push(vec![vec![address as u32], vec![1 << (slot % v)], columns.repeat(v)]);
             }
             if rope_beats > 0 {
-                ask(rope, self.positions[slot], rope_beats);
+                ask(rope, self.positions[of_bank + slot], rope_beats);
             }
             let row: Vec<u32> = (0..rope_beats * d / 4).map(|_| rng.bits() as u32).collect();
             for (at, beat) in row.chunks(d / 4).enumerate() {
                 read.push(vec![beat.to_vec(), vec![u32::from(at + 1 == rope_beats)]]);
             }
             for (at, pair) in row.chunks(2).enumerate() {
-                factors.push(vec![vec![slot as u32], vec![at as u32], vec![pair[0]], vec![pair[1]]]);
+                let place = bank << index_width((v * ng) as u64) | slot;
+                factors.push(vec![vec![place as u32], vec![at as u32], vec![pair[0]], vec![pair[1]]]);
             }
         }
-        let cmd = [embed, embed_beats as u64, words as u64, rope, rope_beats as u64, dst as u64];
+        let cmd = [embed, embed_beats as u64, words as u64, rope, rope_beats as u64, dst as u64, bank as u64];
         Packet {
             inputs: vec![("cmd", vec![cmd.map(|n| vec![n as u32]).to_vec()]), ("rd_data", read)],
             outputs: vec![("rd_cmd", cmds), ("vm_wr", writes), ("rope", factors)],
@@ -117,7 +122,7 @@ impl Block for GatherCase {
 }
 
 fn unit() -> Box<dyn Block> {
-    let unit = Gather { slots: 2, token_groups: 2, columns: 4, bytes: 8, vm_words: 20 };
+    let unit = Gather { slots: 2, token_groups: 2, banks: 2, columns: 4, bytes: 8, vm_words: 20 };
     Box::new(GatherCase::random(unit, &mut Rng::new(3)))
 }
 

@@ -6,6 +6,7 @@ use crate::mutate::{Mutation, bug};
 use crate::rng::Rng;
 use hw::blocks::kv_write::KvWrite;
 use hw::ir::Design;
+use hw::width::index_width;
 use spec::program::LINE;
 
 /// The writer with what the slots hold.
@@ -23,7 +24,7 @@ pub struct KvWriteCase {
 impl KvWriteCase {
     /// Random slots, the first one used, the second (if there is one) not.
     pub fn random(unit: KvWrite, rng: &mut Rng) -> KvWriteCase {
-        let slots = unit.slots * unit.token_groups;
+        let slots = unit.slots * unit.token_groups * unit.banks;
         KvWriteCase {
             unit,
             valid: (0..slots).map(|s| s == 0 || (s != 1 && !rng.one_in(3))).collect(),
@@ -46,6 +47,9 @@ impl Block for KvWriteCase {
         let row_beats = (beats * l).div_ceil(d) + extra;
         let (value, vectors) = (rng.one_in(2), count(rng, size, 3) as u32);
         let groups = count(rng, size, u.token_groups.into()) as usize;
+        let bank = rng.below(u.banks.into()) as usize;
+        let first = bank * (u.slots * u.token_groups) as usize;
+        cover.count("second_bank", bank > 0);
         let [kv_off, kv_stride, scale_off] = [1 << 28, 1 << 20, 1 << 28].map(|most| rng.below(most));
         cover.count("padded_row", row_beats * d > beats * l);
         cover.count("value", value);
@@ -56,7 +60,7 @@ impl Block for KvWriteCase {
         for vector in 0..vectors {
             for group in 0..groups {
                 let rows: Vec<Vec<u64>> = (0..v).map(|_| (0..beats * l).map(|_| rng.below(256)).collect()).collect();
-                let place = [vec![group as u32], vec![vector]];
+                let place = [vec![(bank << index_width(u.token_groups.into()) | group) as u32], vec![vector]];
                 for beat in 0..beats {
                     let lanes = rows.iter().flat_map(|row| row[beat * l..(beat + 1) * l].to_vec());
                     let last = vec![u32::from(beat + 1 == beats)];
@@ -64,7 +68,7 @@ impl Block for KvWriteCase {
                 }
                 let of_slots: Vec<u64> = (0..v).map(|_| rng.bits() >> 32).collect();
                 scales.push(vec![place[0].clone(), place[1].clone(), pack(32, of_slots.iter().copied())]);
-                let used = || (0..v).map(|s| (s, group * v + s)).filter(|(_, slot)| self.valid[*slot]);
+                let used = || (0..v).map(|s| (s, first + group * v + s)).filter(|(_, slot)| self.valid[*slot]);
                 cover.count("unused_slot", used().count() < v);
                 for (s, slot) in used() {
                     let line = u64::from(self.caches[slot]) + kv_off + u64::from(vector) * kv_stride;
@@ -107,7 +111,7 @@ impl Block for KvWriteCase {
 }
 
 fn unit() -> Box<dyn Block> {
-    let unit = KvWrite { slots: 2, token_groups: 2, columns: 4, bytes: 16, row_codes: 48 };
+    let unit = KvWrite { slots: 2, token_groups: 2, banks: 2, columns: 4, bytes: 16, row_codes: 48 };
     Box::new(KvWriteCase::random(unit, &mut Rng::new(3)))
 }
 

@@ -55,7 +55,11 @@ impl MatrixCase {
                 let name = name.strip_suffix("_i").or(name.strip_suffix("_o"))?;
                 (name != "valid" && name != "ready").then(|| (name.to_string(), p.ty))
             };
-            of.ports.iter().filter(|p| !p.name.starts_with("pack_idle")).filter_map(own).collect()
+            of.ports
+                .iter()
+                .filter(|p| !p.name.starts_with("pack_idle") && !p.name.starts_with("pack_done"))
+                .filter_map(own)
+                .collect()
         };
         let mut sinks = Vec::new();
         for stream in ["pack", "code", "cmd", "wgt", "mul"] {
@@ -87,6 +91,7 @@ impl MatrixCase {
         }
         m.drive(&idle, &unit.get("idle_o"));
         m.drive(&pack_idle, &unit.get("pack_idle_o"));
+        m.unused("pack_done", &[unit.get("pack_done_o")]);
         let (pack, cmd) = (&sinks[0].2, &sinks[2].2);
         m.next(&tiles_q, &(pack.fire() | (&tiles_q & !(cmd.fire() & !cmd.field("more")))));
 
@@ -156,6 +161,8 @@ impl Block for MatrixCase {
         cover.count("cut_groups", group_cols < cols && group_cols % seg_cols != 0);
         cover.count("short_segments", seg_cols < most && layout.len() > 1);
         cover.count("padded_beat", !cols.is_multiple_of(l));
+        let act = rng.below(self.matrix.segments - layout.len() as u64 + 1) as usize;
+        cover.count("later_segment", act > 0);
         let groups = count(rng, size, (tokens / v) as u64) as usize;
         cover.count("idle_groups", groups < tokens / v);
         let extreme = rng.one_in(6);
@@ -178,7 +185,7 @@ impl Block for MatrixCase {
         }
         let mut packet = Packet {
             inputs: vec![
-                ("pack", vec![[cols, seg_cols, group_cols, mode.into(), groups].map(|n| vec![n as u32]).to_vec()]),
+                ("pack", vec![[act, cols, seg_cols, group_cols, mode.into(), groups].map(|n| vec![n as u32]).to_vec()]),
                 ("code", code),
             ],
             ..Packet::default()
@@ -227,7 +234,7 @@ impl Block for MatrixCase {
                 }
             }
             let more = usize::from(tile + 1 < tiles);
-            let fields = [words, layout.len(), planes as usize, grouped.into(), mode.into(), groups, more];
+            let fields = [act, words, layout.len(), planes as usize, grouped.into(), mode.into(), groups, more];
             packet.inputs.push(("cmd", vec![fields.map(|n| vec![n as u32]).to_vec()]));
             packet.inputs.push(("wgt", wgt));
             packet.inputs.push(("mul", mul));
@@ -274,5 +281,5 @@ pub const MUTATIONS: &[Mutation] = &[
         "if (moves2_q[2])",
         "if (moves2_q[2] & ~moves2_q[1])",
     ),
-    bug("feeder: first plane alone", small, "wire restart = start | plane_ends", "wire restart = start"),
+    bug("feeder: first plane alone", small, "(start | plane_ends) ? ", "(start) ? "),
 ];

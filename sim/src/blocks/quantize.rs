@@ -181,6 +181,9 @@ impl Block for QuantizeCase {
         let spare = q.vm_words - (words * vectors) as u64;
         let (src, dst) = (rng.within(0, spare), rng.within(0, spare));
         let dst = if dst < src + (words * vectors) as u64 && src < dst + (words * vectors) as u64 { src } else { dst };
+        let (bank, head) = (rng.below(q.banks.into()) as u32, rng.below(1 << 12) as u32);
+        let place = |g: usize| vec![bank << q.group_width() | g as u32];
+        cover.count("second bank", bank > 0);
         let (eps, factor) = (number(rng, 100, 120).abs(), number(rng, 110, 130).abs());
         let weight: Vec<f32> = (0..cols).map(|_| number(rng, 110, 127)).collect();
         cover.count(["act", "query", "key", "value", "norm"][mode as usize], true);
@@ -203,15 +206,19 @@ impl Block for QuantizeCase {
                     let last = vec![u32::from(w + 1 == words)];
                     codes.push(match mode {
                         quant::ACT => vec![self.codes(&done, w), last],
-                        _ => vec![self.codes(&done, w), vec![g as u32], vec![v as u32], last],
+                        quant::QUERY => {
+                            vec![self.codes(&done, w), place(g), vec![v as u32], last, vec![dst as u32]]
+                        }
+                        _ => vec![self.codes(&done, w), place(g), vec![v as u32], last],
                     });
                     writes.push(vec![vec![address(dst, w)], pack(1, vec![1; vtokens]), self.word(&normed, w)]);
                 }
                 let scale = |q: &Quantized| if mode == quant::QUERY { mul(q.scale, factor) } else { q.scale };
                 let data = done.iter().map(|q| scale(q).to_bits()).collect();
                 scales.push(match mode {
-                    quant::ACT => vec![vec![g as u32], data],
-                    _ => vec![vec![g as u32], vec![v as u32], data],
+                    quant::ACT => vec![place(g), data],
+                    quant::QUERY => vec![place(g), vec![v as u32 + head], data],
+                    _ => vec![place(g), vec![v as u32], data],
                 });
             }
         }
@@ -220,7 +227,7 @@ impl Block for QuantizeCase {
         let count = (cols as f32).to_bits();
         let fields = [mode, weighted.into(), src as u32, words as u32, vectors as u32, dst as u32, count];
         let mut command: Beat = fields.map(|f| vec![f]).to_vec();
-        command.extend([eps.to_bits(), factor.to_bits(), groups as u32].map(|f| vec![f]));
+        command.extend([eps.to_bits(), factor.to_bits(), bank, head, groups as u32].map(|f| vec![f]));
         let weights: Vec<Beat> = match weighted {
             true => (0..words).map(|w| vec![self.word(std::slice::from_ref(&weight), w)]).collect(),
             false => vec![],
@@ -235,7 +242,7 @@ impl Block for QuantizeCase {
         Packet { inputs, outputs, sets: vec![] }
     }
 
-    /// Two passes of a word a cycle; short vectors wait for what is computed once a vector.
+    /// A word a cycle; short vectors wait for what is computed once a vector.
     fn most_cycles(&self, packets: &[Packet]) -> Option<u64> {
         let q = &self.quantize;
         // rounds of eight cycles through the 64 partial sums, if fewer words than that go round
@@ -244,12 +251,12 @@ impl Block for QuantizeCase {
             let beats = |name: &str| packet.inputs.iter().find(|(n, _)| *n == name).map(|(_, beats)| beats.as_slice());
             let (load, command) = (beats("load")?.len() as u64, beats("cmd")?.first()?);
             let field = |at: usize| u64::from(command[at][0]);
-            let (weighted, words, items) = (field(1) == 1, field(3), field(4) * field(9));
+            let (weighted, words, items) = (field(1) == 1, field(3), field(4) * field(11));
             let (pass, once) = match weighted {
-                true => (words * (slow + 1), 100 + 40 * u64::from(q.vtokens)),
-                false => (2 * words, 25 + 2 * u64::from(q.vtokens)),
+                true => (words * slow, 100 + 40 * u64::from(q.vtokens)),
+                false => (words, 25 + 2 * u64::from(q.vtokens)),
             };
-            Some(load + items * pass.max(once) + if weighted { 300 + words } else { 100 })
+            Some(load + items * pass.max(once) + words + if weighted { 300 + words } else { 100 })
         };
         packets.iter().map(cycles).sum()
     }
@@ -276,7 +283,8 @@ impl Block for QuantizeCase {
 }
 
 fn shape() -> Box<dyn Block> {
-    let quantize = Quantize { lanes: 2, vtokens: 2, groups: 3, max_cols: 150, vm_words: 160, style: RamStyle::Block };
+    let quantize =
+        Quantize { lanes: 2, vtokens: 2, groups: 3, banks: 2, max_cols: 150, vm_words: 160, style: RamStyle::Block };
     Box::new(QuantizeCase { quantize, words: 75, vectors: 3 })
 }
 

@@ -50,7 +50,7 @@ const BEST: [&str; 2] = ["BEST_TOKEN", "BEST_LOGIT"];
 
 impl<'a> Expected<'a> {
     fn new(regs: &'a Regs) -> Expected<'a> {
-        let slots = regs.identity.caps.slots as usize;
+        let slots = regs.identity.caps.bank_slots() as usize;
         let best = [vec![0; slots], vec![0; slots]];
         let (mut stored, zero) = (HashMap::new(), [0; 4]);
         for reg in REGS.iter().filter(|r| r.access == Access::Rw) {
@@ -136,7 +136,7 @@ trait Count {
 
 impl Count for Regs {
     fn count(&self, reg: &Reg) -> u32 {
-        reg.count(self.identity.caps.slots, self.identity.caps.ports)
+        reg.count(&self.identity.caps)
     }
 }
 
@@ -321,7 +321,7 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimE
         let mut e = Expected::new(regs);
         (rig.starts, rig.resets) = (0, 0);
         for port in ["best_token_i", "best_logit_i"] {
-            rig.set_words(port, &vec![0; regs.identity.caps.slots as usize]);
+            rig.set_words(port, &vec![0; regs.identity.caps.bank_slots() as usize]);
         }
         check_all(&mut rig, &e)?;
         for _ in 0..1000 {
@@ -386,7 +386,16 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimE
 
 /// A machine with these numbers of slots, lanes and ports; the rest is made up.
 pub fn machine(slots: u32, lanes: u32, ports: u32) -> Regs {
-    let caps = Capabilities { tables: 7, rows: 3, slots, lanes, ports, mhz: 250, ..Capabilities::default() };
+    let caps = Capabilities {
+        tables: 7,
+        rows: 3,
+        slots,
+        banks: 1 + (slots + 1) % 2,
+        lanes,
+        ports,
+        mhz: 250,
+        ..Capabilities::default()
+    };
     Regs { identity: Identity { config_hash: 0x0123_4567_89ab_cdef, build_id: 77, caps } }
 }
 

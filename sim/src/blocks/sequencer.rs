@@ -93,7 +93,7 @@ pub fn check(sequencer: &Sequencer, rng: &mut Rng, bug: Option<Bug>) -> Result<C
 }
 
 fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    check(&Sequencer { groups: 4, faults: 3 }, rng, bug)
+    check(&Sequencer { groups: 4, banks: 2, faults: 3 }, rng, bug)
 }
 
 /// Bugs that the bench must catch.

@@ -229,7 +229,7 @@ impl WeightsCase {
             connect(&mut m, (&balance, &format!("s{i}_data")), (&weights, &format!("rd{i}_data")));
             expose(&mut m, &balance, &format!("p{i}_"), &format!("p{i}_"));
         }
-        for own in ["cmd_", "list_", "out_", "fault_", "idle_"] {
+        for own in ["cmd_", "list_", "take_", "out_", "fault_", "idle_"] {
             expose(&mut m, &weights, own, own);
         }
         design.add(m)
@@ -322,6 +322,28 @@ impl WeightsCase {
         (cmd.map(|v| vec![v as u32]).to_vec(), out.collect(), error)
     }
 
+    /// Cuts the words of a run into takes, some of which come twice: the takes, and the words as they come.
+    fn takes(&self, words: Vec<Beat>, rng: &mut Rng, cover: &mut Cover) -> (Vec<Beat>, Vec<Beat>) {
+        if self.full_rate {
+            return (vec![take(words.len(), false)], words);
+        }
+        let (mut takes, mut out, mut left) = (Vec::new(), Vec::new(), &words[..]);
+        while !left.is_empty() {
+            let most = if rng.one_in(4) { left.len() } else { self.weights.buffer_words as usize };
+            let size = rng.within(1, most.min(left.len()) as u64) as usize;
+            let (some, rest) = left.split_at(size);
+            let twice = rng.one_in(2) && size as u64 <= self.weights.buffer_words;
+            cover.count("twice", twice);
+            cover.count("whole_ring_twice", twice && size as u64 == self.weights.buffer_words);
+            for hold in if twice { vec![true, false] } else { vec![false] } {
+                takes.push(take(size, hold));
+                out.extend_from_slice(some);
+            }
+            left = rest;
+        }
+        (takes, out)
+    }
+
     /// A run of listed groups: its command, the list, the words and a fault.
     fn listed(&self, rng: &mut Rng, broken: bool, cover: &mut Cover) -> (Beat, Vec<Beat>, Vec<Beat>, Option<Beat>) {
         let w = &self.weights;
@@ -410,8 +432,9 @@ impl Block for WeightsCase {
                 (cmd, Vec::new(), out, error)
             }
         };
+        let (takes, out) = if listed { (vec![take(out.len(), false)], out) } else { self.takes(out, rng, cover) };
         Packet {
-            inputs: vec![("cmd", vec![cmd]), ("list", list)],
+            inputs: vec![("cmd", vec![cmd]), ("list", list), ("take", takes)],
             outputs: vec![("out", out), ("fault", error.into_iter().collect())],
             sets: vec![],
         }
@@ -420,7 +443,17 @@ impl Block for WeightsCase {
     fn must_cover(&self) -> &'static [&'static str] {
         match self.full_rate {
             true => &["reset_in_packet", "sherry", "dense", "crc"],
-            false => &["reset_in_packet", "sherry", "dense", "crc", "illegal", "listed", "full_ring", "crc_of_group"],
+            false => &[
+                "reset_in_packet",
+                "sherry",
+                "dense",
+                "crc",
+                "illegal",
+                "listed",
+                "full_ring",
+                "crc_of_group",
+                "twice",
+            ],
         }
     }
 
@@ -450,6 +483,11 @@ fn stream() -> Box<dyn Block> {
     Box::new(StreamCase::new(64, 24, false))
 }
 
+/// A take of so many words.
+fn take(words: usize, hold: bool) -> Beat {
+    vec![vec![words as u32], vec![hold.into()]]
+}
+
 fn weights() -> Box<dyn Block> {
     Box::new(WeightsCase::new(32, 2, 8, 20, false))
 }
@@ -466,7 +504,9 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
     bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
-    bug("ring: words leave before all are there", weights, "~closed;", "1'b1;"),
+    bug("ring: words leave before all are there", weights, "& ~closed;", "& 1'b1;"),
+    bug("ring: held words are overwritten", weights, "wire free = pop & ~hold_q", "wire free = pop"),
+    bug("ring: held words come only once", weights, "wire again = ends & hold_q", "wire again = ends & 1'b0"),
     bug(
         "weights: a list is read over earlier words",
         weights,

@@ -7,8 +7,9 @@ use crate::program::{Descriptor, LINE};
 
 impl Device {
     pub(super) fn attend(&mut self, d: &Descriptor) -> Result<(), FaultKind> {
-        let mut first = 0;
-        while first < self.slots.len() {
+        let slots = self.bank(d);
+        let mut first = slots.start;
+        while first < slots.end {
             let run = usize::from(self.slots[first].run);
             if run == 0 {
                 if self.slots[first].valid {
@@ -17,7 +18,7 @@ impl Device {
                 first += 1;
                 continue;
             }
-            if first + run > self.slots.len() || !self.slots[first..first + run].iter().all(|slot| slot.valid) {
+            if first + run > slots.end || !self.slots[first..first + run].iter().all(|slot| slot.valid) {
                 return Err(FaultKind::Program("a run over unused slots"));
             }
             for slot in first..first + run {
@@ -59,9 +60,9 @@ impl Device {
         let key_scales: Vec<f32> = (0..visible).map(|t| scale(t, 0)).collect::<Result<_, _>>()?;
         let value_scales: Vec<f32> = (0..visible).map(|t| scale(t, 4)).collect::<Result<_, _>>()?;
         for head in kv_head * group..(kv_head + 1) * group {
-            let query = self.queries.codes(slot, head, q_words)?;
+            let query = self.queries.codes(slot, d.get("q_first") as usize + head * q_words, q_words)?;
             let dots: Vec<i32> = keys.iter().map(|key| dot(query, &key[..query.len()])).collect();
-            let query_scale = self.queries.scale(slot, head);
+            let query_scale = self.queries.scale(slot, d.get("first") as usize + head);
             let weights = softmax::weights(&self.exp2, &dots, &key_scales, &value_scales, query_scale);
             let out = self.vectors.get_mut(slot, d.get("dst") as usize + head * v_words, v_words * lanes)?;
             softmax::combine(&weights, values.iter().map(|value| &value[..v_words * lanes]), out);

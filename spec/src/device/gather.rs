@@ -12,7 +12,7 @@ impl Device {
         if row_bytes < beat {
             return Err(FaultKind::Program("an embedding row has at least the beat of its scale"));
         }
-        for slot in self.used() {
+        for slot in self.used(d) {
             let s = self.slots[slot];
             let addr = u64::from(d.get("embed")) * LINE + u64::from(s.token) * row_bytes as u64;
             let scale = self.memory.read_f32(addr)?;

@@ -28,7 +28,7 @@ pub(super) struct Heads {
 
 impl Heads {
     pub(super) fn new(shape: &DeviceShape) -> Heads {
-        let p = shape.tokens;
+        let p = shape.slots();
         let (want, best, logits) = (vec![false; p], vec![Best::default(); p], vec![Vec::new(); p]);
         Heads { want, best, logits, list: Vec::new(), ranked: 0 }
     }

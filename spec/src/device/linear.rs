@@ -19,7 +19,7 @@ impl Device {
         }
         let sums = self.sums(d, words)?;
         let rows = self.rows_of_tile(d, words)?;
-        for (slot, sums) in self.used().into_iter().zip(sums) {
+        for (slot, sums) in self.used(d).into_iter().zip(sums) {
             self.epilogue(d, slot, &sums, &rows)?;
         }
         Ok(())
@@ -29,15 +29,24 @@ impl Device {
     fn sums(&mut self, d: &Descriptor, words: usize) -> Result<Vec<Vec<i64>>, FaultKind> {
         let (segs, planes, sherry) = (d.get("segs") as usize, d.get("planes"), d.get("sherry") == 1);
         let (tables, q) = (self.shape.tables, self.shape.rows);
-        let used = self.used();
-        if planes == 0 || segs != self.acts.segs || sherry != self.acts.sherry || sherry != self.weights.sherry() {
+        let (used, first) = (self.used(d), d.get("act") as usize);
+        let mark = self.acts.mark(first);
+        if planes == 0 || mark != Some((sherry, segs)) || sherry != self.weights.sherry() {
             return Err(FaultKind::Program("planes, segments or format of activations and weights"));
+        }
+        if u64::from(d.get("total")) != words as u64 * segs as u64 * u64::from(planes) {
+            return Err(FaultKind::Program("words of weights of a tile"));
+        }
+        let hold = d.get("hold") == 1;
+        if hold && d.get("total") as usize > self.shape.buffer_words {
+            let (at, limit) = (d.get("total") as usize - 1, self.shape.buffer_words);
+            return Err(FaultKind::Range { what: "word of a held tile", at, limit });
         }
         let mut sums = vec![vec![0i64; words * q]; used.len()];
         for plane in 0..planes {
             for seg in 0..segs {
                 for word in 0..words {
-                    let codes = self.weights.next(&self.memory, &self.shape)?;
+                    let codes = self.weights.next(&self.memory, &self.shape, hold)?;
                     let factors: Vec<i64> = match d.get("grouped") {
                         0 => vec![3i64.pow(planes - 1 - plane); q],
                         _ => {
@@ -46,7 +55,7 @@ impl Device {
                         }
                     };
                     for (&slot, sums) in used.iter().zip(&mut sums) {
-                        let acts = &self.acts.codes[slot][seg * tables..(seg + 1) * tables];
+                        let acts = &self.acts.codes(slot, first)[seg * tables..(seg + 1) * tables];
                         for (row, codes) in codes.chunks(tables).enumerate() {
                             let sum: i64 =
                                 codes.iter().zip(acts).map(|(&code, acts)| product(sherry, code, acts)).sum();
@@ -55,6 +64,9 @@ impl Device {
                     }
                 }
             }
+        }
+        if hold {
+            self.weights.again();
         }
         Ok(sums)
     }
@@ -90,7 +102,7 @@ impl Device {
     fn epilogue(&mut self, d: &Descriptor, slot: usize, sums: &[i64], rows: &Rows) -> Result<(), FaultKind> {
         let q = self.shape.rows;
         let (dst, cols) = (d.get("dst") as usize, d.get("cols") as usize);
-        let act_scale = self.acts.scales[slot];
+        let act_scale = self.acts.scale(slot);
         let mut y: Vec<f32> =
             sums.iter().zip(&rows.scales).map(|(&acc, &scale)| mul(from_i64(acc), mul(act_scale, scale))).collect();
         if d.get("accumulate") == 1 {

@@ -49,7 +49,7 @@ pub struct Pass {
     pub program_line: u32,
     /// Its descriptors.
     pub program_words: u32,
-    /// The slots, at most P.
+    /// The slots, at most P of each bank; those of the second bank begin at number P.
     pub slots: Vec<Slot>,
     /// Slots whose logits are wanted, bit by bit.
     pub want_logits: u64,
@@ -105,7 +105,7 @@ impl Device {
             vectors: Vectors::new(&shape),
             acts: Acts::new(&shape),
             queries: Queries::new(&shape),
-            rope: vec![Vec::new(); shape.tokens],
+            rope: vec![Vec::new(); shape.slots()],
             weights: WeightStream::new(&shape),
             rows: LinearStream::new(4 * shape.rows),
             norms: LinearStream::new(4 * shape.lanes()),
@@ -156,7 +156,7 @@ impl Device {
     /// Carries out a pass; `tap` is told after each descriptor.
     pub fn run(&mut self, pass: &Pass, tap: &mut dyn FnMut(&Done<'_>)) -> Result<PassResult, Fault> {
         let begin = |kind| Fault { index: 0, op: None, label: LABEL_NONE, kind };
-        if pass.slots.len() > self.shape.tokens {
+        if pass.slots.len() > self.shape.slots() {
             return Err(begin(FaultKind::Program("more slots than the machine has")));
         }
         self.slots = pass.slots.clone();
@@ -214,9 +214,16 @@ impl Device {
         }
     }
 
-    /// Numbers of the used slots.
-    fn used(&self) -> Vec<usize> {
-        (0..self.slots.len()).filter(|&slot| self.slots[slot].valid).collect()
+    /// Numbers of the slots of a descriptor's bank, whether they are used or not.
+    fn bank(&self, d: &Descriptor) -> std::ops::Range<usize> {
+        let (p, all) = (self.shape.tokens, self.slots.len());
+        let first = d.get("bank") as usize * p;
+        first.min(all)..(first + p).min(all)
+    }
+
+    /// Numbers of the used slots of a descriptor's bank.
+    fn used(&self, d: &Descriptor) -> Vec<usize> {
+        self.bank(d).filter(|&slot| self.slots[slot].valid).collect()
     }
 }
 

@@ -55,14 +55,16 @@ impl Device {
             return Err(FaultKind::Program("norm without weights, or several vectors for one place"));
         }
         for vector in 0..vectors {
-            for slot in self.used() {
+            for slot in self.used(d) {
                 let source = d.get("src") as usize + vector * words;
                 let result = quantize(self.vectors.get(slot, source, columns)?, norm);
                 match kind {
                     mode::ACT => self.pack(d, slot, &result.codes, result.scale)?,
                     mode::QUERY => {
                         let scale = mul(result.scale, d.get_f32("factor"));
-                        self.queries.set(slot, vector, &result.codes, scale)?;
+                        let word = d.get("dst") as usize + vector * words;
+                        let head = d.get("first") as usize + vector;
+                        self.queries.set(slot, (word, head), &result.codes, scale)?;
                     }
                     mode::KEY | mode::VALUE => self.write_kv(d, slot, vector, &result.codes, result.scale)?,
                     mode::NORM => {
@@ -99,14 +101,6 @@ impl Device {
             }));
             packed.resize(first + tables, [0; 4]);
         }
-        let (segs, limit) = (packed.len() / tables, self.shape.segments);
-        if segs > limit {
-            return Err(FaultKind::Range { what: "segment", at: segs - 1, limit });
-        }
-        self.acts.sherry = sherry;
-        self.acts.segs = segs;
-        self.acts.codes[slot] = packed;
-        self.acts.scales[slot] = scale;
-        Ok(())
+        self.acts.set(slot, d.get("act") as usize, sherry, &packed, scale)
     }
 }

@@ -2,8 +2,9 @@
 
 use super::FaultKind;
 use crate::program::DeviceShape;
+use std::collections::HashMap;
 
-/// The vector memory: columns of binary32 for every slot.
+/// The vector memory: columns of binary32 for P slots. Slots of several banks share it, at column words of their own.
 pub struct Vectors {
     lanes: usize,
     columns: Vec<Vec<f32>>,
@@ -27,49 +28,70 @@ impl Vectors {
 
     /// Columns of a slot from a column word on.
     pub fn get(&self, slot: usize, word: usize, columns: usize) -> Result<&[f32], FaultKind> {
-        Ok(&self.columns[slot][self.range(word, columns)?])
+        Ok(&self.columns[slot % self.columns.len()][self.range(word, columns)?])
     }
 
     /// Columns of a slot from a column word on.
     pub(super) fn get_mut(&mut self, slot: usize, word: usize, columns: usize) -> Result<&mut [f32], FaultKind> {
-        let range = self.range(word, columns)?;
-        Ok(&mut self.columns[slot][range])
+        let (range, slots) = (self.range(word, columns)?, self.columns.len());
+        Ok(&mut self.columns[slot % slots][range])
     }
 }
 
-/// The activation buffer: codes in the order of tables, and one scale for every slot.
+/// The activation buffer: codes of P slots in the order of tables, and one scale for every slot of each bank.
 pub struct Acts {
-    /// Whether tables take four columns.
-    pub(super) sherry: bool,
-    /// Segments in the buffer.
-    pub(super) segs: usize,
-    /// `[slot][segment][table]`.
-    pub(super) codes: Vec<Vec<[i8; 4]>>,
-    pub(super) scales: Vec<f32>,
+    tables: usize,
+    /// `[slot of a bank][segment][table]`.
+    codes: Vec<Vec<[i8; 4]>>,
+    scales: Vec<f32>,
+    /// What begins at a segment: whether tables take four columns, and its segments.
+    marks: HashMap<usize, (bool, usize)>,
 }
 
 impl Acts {
     pub(super) fn new(shape: &DeviceShape) -> Acts {
-        Acts { sherry: false, segs: 0, codes: vec![Vec::new(); shape.tokens], scales: vec![0.0; shape.tokens] }
+        let codes = vec![vec![[0; 4]; shape.segments * shape.tables]; shape.tokens];
+        Acts { tables: shape.tables, codes, scales: vec![0.0; shape.slots()], marks: HashMap::new() }
     }
 
-    /// Codes of a slot, `[segment][table][4]`.
-    pub fn codes(&self, slot: usize) -> &[[i8; 4]] {
-        &self.codes[slot]
+    /// Codes of a slot from a segment on, `[segment][table][4]`.
+    pub(super) fn codes(&self, slot: usize, first: usize) -> &[[i8; 4]] {
+        &self.codes[slot % self.codes.len()][first * self.tables..]
     }
 
     /// The scale of a slot.
-    pub fn scale(&self, slot: usize) -> f32 {
+    pub(super) fn scale(&self, slot: usize) -> f32 {
         self.scales[slot]
     }
 
-    /// Segments in the buffer.
-    pub fn segments(&self) -> usize {
-        self.segs
+    /// Format and segments of what begins at a segment.
+    pub(super) fn mark(&self, first: usize) -> Option<(bool, usize)> {
+        self.marks.get(&first).copied()
+    }
+
+    /// Writes whole segments and their scale; what they lie over is gone.
+    pub(super) fn set(
+        &mut self,
+        slot: usize,
+        first: usize,
+        sherry: bool,
+        codes: &[[i8; 4]],
+        scale: f32,
+    ) -> Result<(), FaultKind> {
+        let (slots, segs) = (self.codes.len(), codes.len() / self.tables);
+        let limit = self.codes[0].len() / self.tables;
+        if first + segs > limit {
+            return Err(FaultKind::Range { what: "segment", at: first + segs - 1, limit });
+        }
+        self.marks.retain(|&at, (_, len)| at >= first + segs || at + *len <= first);
+        self.marks.insert(first, (sherry, segs));
+        self.codes[slot % slots][first * self.tables..][..codes.len()].copy_from_slice(codes);
+        self.scales[slot] = scale;
+        Ok(())
     }
 }
 
-/// The query memory: codes of all heads and a scale for each.
+/// The query memory: codes of all heads and a scale for each, for every slot of each bank.
 pub struct Queries {
     lanes: usize,
     codes: Vec<Vec<i8>>,
@@ -81,34 +103,42 @@ impl Queries {
         let (lanes, words) = (shape.lanes(), shape.query_words);
         Queries {
             lanes,
-            codes: vec![vec![0; words * lanes]; shape.tokens],
-            scales: vec![vec![0.0; words]; shape.tokens],
+            codes: vec![vec![0; words * lanes]; shape.slots()],
+            scales: vec![vec![0.0; words]; shape.slots()],
         }
     }
 
-    fn range(&self, head: usize, words: usize) -> Result<std::ops::Range<usize>, FaultKind> {
-        let size = words * self.lanes;
+    fn range(&self, word: usize, words: usize) -> Result<std::ops::Range<usize>, FaultKind> {
         let all = self.codes[0].len();
-        if (head + 1) * size > all {
-            return Err(FaultKind::Range { what: "query word", at: (head + 1) * words - 1, limit: all / self.lanes });
+        if (word + words) * self.lanes > all {
+            return Err(FaultKind::Range { what: "query word", at: word + words - 1, limit: all / self.lanes });
         }
-        Ok(head * size..(head + 1) * size)
+        Ok(word * self.lanes..(word + words) * self.lanes)
     }
 
-    /// Codes of a head of `words` words of L codes.
-    pub fn codes(&self, slot: usize, head: usize, words: usize) -> Result<&[i8], FaultKind> {
-        Ok(&self.codes[slot][self.range(head, words)?])
+    /// `words` words of L codes, from a query word on.
+    pub(super) fn codes(&self, slot: usize, word: usize, words: usize) -> Result<&[i8], FaultKind> {
+        Ok(&self.codes[slot][self.range(word, words)?])
     }
 
     /// Scale of a head, with the score's factor in it.
-    pub fn scale(&self, slot: usize, head: usize) -> f32 {
+    pub(super) fn scale(&self, slot: usize, head: usize) -> f32 {
         self.scales[slot].get(head).copied().unwrap_or(0.0)
     }
 
-    pub(super) fn set(&mut self, slot: usize, head: usize, codes: &[i8], scale: f32) -> Result<(), FaultKind> {
-        let range = self.range(head, codes.len() / self.lanes)?;
+    /// Sets codes from a query word on, and the scale of a head.
+    pub(super) fn set(
+        &mut self,
+        slot: usize,
+        (word, head): (usize, usize),
+        codes: &[i8],
+        scale: f32,
+    ) -> Result<(), FaultKind> {
+        let range = self.range(word, codes.len() / self.lanes)?;
+        let heads = self.scales[slot].len();
+        let place = self.scales[slot].get_mut(head);
+        *place.ok_or(FaultKind::Range { what: "query head", at: head, limit: heads })? = scale;
         self.codes[slot][range].copy_from_slice(codes);
-        self.scales[slot][head] = scale;
         Ok(())
     }
 }

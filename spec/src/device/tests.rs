@@ -6,6 +6,7 @@ pub(super) fn shape() -> DeviceShape {
         tables: 4,
         rows: 2,
         tokens: 2,
+        banks: 1,
         vtokens: 1,
         ports: 1,
         port_bits: 32,
@@ -58,7 +59,14 @@ fn a_norm_of_zeros_and_a_row_of_logits() {
         descriptor(Op::Quant, &[("words", 6), ("vectors", 1), ("cols", 12), ("seg_cols", 12), ("group_cols", 12)]),
         descriptor(
             Op::Linear,
-            &[("words", 1), ("segs", 1), ("planes", 1), ("mode", u64::from(program::epilogue::LOGITS)), ("cols", 2)],
+            &[
+                ("words", 1),
+                ("segs", 1),
+                ("planes", 1),
+                ("total", 1),
+                ("mode", u64::from(program::epilogue::LOGITS)),
+                ("cols", 2),
+            ],
         ),
         descriptor(Op::End, &[]),
     ];

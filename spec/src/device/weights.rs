@@ -29,6 +29,10 @@ pub(super) struct WeightStream {
     ports: Vec<Port>,
     /// Words of listed groups, in the order of delivery.
     listed: VecDeque<Vec<u8>>,
+    /// Words of the tile in work that come once more, and those that now do.
+    held: VecDeque<Vec<u8>>,
+    again: VecDeque<Vec<u8>>,
+    held_sherry: bool,
 }
 
 impl WeightStream {
@@ -40,18 +44,23 @@ impl WeightStream {
             waiting: VecDeque::new(),
             ports,
             listed: VecDeque::new(),
+            held: VecDeque::new(),
+            again: VecDeque::new(),
+            held_sherry: false,
         }
     }
 
     pub fn reset(&mut self) {
         self.words = Words::default();
         self.listed.clear();
+        self.held.clear();
+        self.again.clear();
         self.waiting.clear();
     }
 
-    /// Whether the run holds Sherry codes.
+    /// Whether the next word holds Sherry codes.
     pub fn sherry(&self) -> bool {
-        self.sherry
+        if self.again.is_empty() { self.sherry } else { self.held_sherry }
     }
 
     /// Starts a run, after those before if these are not used up.
@@ -106,8 +115,26 @@ impl WeightStream {
         Ok(())
     }
 
-    /// The next word: T*Q codes, code `q*T + t` for table `t` of row `q`.
-    pub fn next(&mut self, memory: &Memory, shape: &DeviceShape) -> Result<Vec<u8>, FaultKind> {
+    /// The words that were held come once more, before all others.
+    pub fn again(&mut self) {
+        std::mem::swap(&mut self.held, &mut self.again);
+    }
+
+    /// The next word: T*Q codes, code `q*T + t` for table `t` of row `q`. With `hold` it is kept to come once more.
+    pub fn next(&mut self, memory: &Memory, shape: &DeviceShape, hold: bool) -> Result<Vec<u8>, FaultKind> {
+        let sherry = self.sherry();
+        let codes = match self.again.pop_front() {
+            Some(codes) => codes,
+            None => self.fresh(memory, shape)?,
+        };
+        if hold {
+            self.held_sherry = sherry;
+            self.held.push_back(codes.clone());
+        }
+        Ok(codes)
+    }
+
+    fn fresh(&mut self, memory: &Memory, shape: &DeviceShape) -> Result<Vec<u8>, FaultKind> {
         self.words.take(NAME)?;
         let codes = match self.listed.pop_front() {
             Some(codes) => codes,

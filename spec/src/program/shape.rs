@@ -11,8 +11,10 @@ pub struct DeviceShape {
     pub tables: usize,
     /// Q: rows that the matrix engine works on at once.
     pub rows: usize,
-    /// P: token slots.
+    /// P: token slots of a bank: so many share each weight that the engine takes.
     pub tokens: usize,
+    /// H: banks of slots, 1 or 2: so many times the weights of a tile can be taken from the ring.
+    pub banks: usize,
     /// V: token slots of a vector word; divides P.
     pub vtokens: usize,
     /// N: memory ports that read weights; divides T*Q.
@@ -31,7 +33,7 @@ pub struct DeviceShape {
     pub tile_rows: usize,
     /// Column words of the vector memory.
     pub vm_words: usize,
-    /// Column words of queries that the query memory holds for every slot.
+    /// Column words of queries that the query memory holds for every slot of a bank.
     pub query_words: usize,
     /// Most positions of a sequence.
     pub max_context: usize,
@@ -72,6 +74,11 @@ impl DeviceShape {
     /// NG: token groups.
     pub fn groups(&self) -> usize {
         self.tokens / self.vtokens
+    }
+
+    /// Token slots of all banks.
+    pub fn slots(&self) -> usize {
+        self.tokens * self.banks
     }
 
     /// Most query heads: each takes at least 16 columns of the query memory.
@@ -140,6 +147,7 @@ impl DeviceShape {
             ("tables", self.tables, 128),
             ("rows", self.rows, 64),
             ("tokens", self.tokens, 64),
+            ("banks", self.banks, 2),
             ("vtokens", self.vtokens, 64),
             ("ports", self.ports, 64),
             ("queries", self.queries, 1 << 12),
@@ -157,6 +165,8 @@ impl DeviceShape {
             rule(key, found, (1..=max).contains(&found), format!("1 to {max}"))?;
         }
         let (codes, p, q) = (self.tables * self.rows, self.tokens, self.rows);
+        let slots = self.slots();
+        rule("banks", self.banks, slots <= 64, format!("at most 64 slots of all banks, tokens = {p}"))?;
         rule("vtokens", self.vtokens, p.is_multiple_of(self.vtokens), format!("a divisor of tokens = {p}"))?;
         rule("ports", self.ports, codes.is_multiple_of(self.ports), format!("a divisor of tables * rows = {codes}"))?;
         let widths = [32, 64, 128, 256, 512];
@@ -170,6 +180,7 @@ impl DeviceShape {
             ("tables", self.tables),
             ("rows", self.rows),
             ("tokens", self.tokens),
+            ("banks", self.banks),
             ("vtokens", self.vtokens),
             ("ports", self.ports),
             ("port_bits", self.port_bits),
@@ -203,6 +214,7 @@ mod tests {
             tables: 32,
             rows: 4,
             tokens: 8,
+            banks: 1,
             vtokens: 2,
             ports: 4,
             port_bits: 128,
@@ -235,6 +247,7 @@ mod tests {
     fn rules_are_checked_and_named() {
         let error = DeviceShape { vtokens: 3, ..kv260() }.validate().unwrap_err();
         assert_eq!(error.to_string(), "machine shape: vtokens = 3: expected a divisor of tokens = 8");
+        assert!(DeviceShape { tokens: 40, banks: 2, ..kv260() }.validate().is_err());
         assert!(DeviceShape { ports: 3, ..kv260() }.validate().is_err());
         assert!(DeviceShape { port_bits: 48, ..kv260() }.validate().is_err());
         assert!(DeviceShape { tile_rows: 4095, ..kv260() }.validate().is_err());

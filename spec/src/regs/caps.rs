@@ -29,7 +29,7 @@ capabilities! {
     tables "CAP_TABLES",
     /// Q: its rows.
     rows "CAP_ROWS",
-    /// P: token slots.
+    /// Token slots of all banks.
     slots "CAP_SLOTS",
     /// V: token slots of a vector word.
     lanes "CAP_LANES",
@@ -53,6 +53,15 @@ capabilities! {
     max_context "CAP_MAX_CONTEXT",
     /// Clock in MHz.
     mhz "CAP_MHZ",
+    /// H: banks of slots.
+    banks "CAP_BANKS",
+}
+
+impl Capabilities {
+    /// Token slots of a bank.
+    pub fn bank_slots(&self) -> u32 {
+        self.slots / self.banks.max(1)
+    }
 }
 
 /// The constants of a machine.

@@ -29,7 +29,7 @@ const fn slot(name: &'static str, offset: u32, meaning: &'static str) -> Reg {
 }
 
 const fn result(name: &'static str, offset: u32, meaning: &'static str) -> Reg {
-    Reg { repeat: Repeat::Slot(8), ..ro(name, offset, meaning) }
+    Reg { repeat: Repeat::BankSlot(8), ..ro(name, offset, meaning) }
 }
 
 const fn f(name: &'static str, low: u32, width: u32, meaning: &'static str) -> Field {
@@ -48,7 +48,7 @@ pub const REGS: &[Reg] = &[
     r("SCRATCH", 0x014, Access::Rw, "for anything; nobody reads it but software"),
     constant("CAP_TABLES", 0x020, "T: tables of the matrix engine"),
     constant("CAP_ROWS", 0x024, "Q: rows of the matrix engine"),
-    constant("CAP_SLOTS", 0x028, "P: token slots"),
+    constant("CAP_SLOTS", 0x028, "token slots of all banks"),
     constant("CAP_LANES", 0x02c, "V: token slots of a vector word"),
     constant("CAP_COLUMNS", 0x030, "L: columns of a vector word"),
     constant("CAP_PORTS", 0x034, "N: memory ports"),
@@ -60,6 +60,7 @@ pub const REGS: &[Reg] = &[
     constant("CAP_VM_WORDS", 0x04c, "column words of the vector memory"),
     constant("CAP_MAX_CONTEXT", 0x050, "most positions of a sequence"),
     constant("CAP_MHZ", 0x054, "clock in MHz"),
+    constant("CAP_BANKS", 0x058, "H: banks of slots"),
     Reg {
         fields: &[
             f("start", 0, 1, "starts a pass; ignored while one runs, in a soft reset and after a fault"),
@@ -152,6 +153,10 @@ pub const REGS: &[Reg] = &[
         ],
         ..slot("SLOT_FLAGS", 0x100c, "its part in the pass")
     },
-    result("BEST_TOKEN", 0x2000, "row of the head with the largest logit; the lowest where several have it"),
+    result(
+        "BEST_TOKEN",
+        0x2000,
+        "of slot p of the bank whose head ran: the row with the largest logit, the lowest of equals",
+    ),
     result("BEST_LOGIT", 0x2004, "that logit, binary32"),
 ];

@@ -8,6 +8,7 @@ fn row(text: &mut String, reg: &Reg) {
     let (step, name) = match reg.repeat {
         Repeat::One => (String::new(), reg.name.to_string()),
         Repeat::Slot(stride) => (format!(" + {stride}p"), format!("{}[p]", reg.name)),
+        Repeat::BankSlot(stride) => (format!(" + {stride}p"), format!("{}[p]", reg.name)),
         Repeat::Port(stride) => (format!(" + {stride}i"), format!("{}[i]", reg.name)),
     };
     let access = format!("{}{}", reg.access.name(), if reg.locked { ", locked" } else { "" });

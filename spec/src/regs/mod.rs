@@ -58,6 +58,8 @@ pub enum Repeat {
     One,
     /// Once a slot, so many bytes apart.
     Slot(u32),
+    /// Once a slot of a bank, so many bytes apart.
+    BankSlot(u32),
     /// Once a memory port, so many bytes apart.
     Port(u32),
 }
@@ -119,12 +121,13 @@ impl Reg {
         }
     }
 
-    /// How many there are in a machine of so many slots and ports.
-    pub const fn count(&self, slots: u32, ports: u32) -> u32 {
+    /// How many there are in a machine.
+    pub fn count(&self, caps: &Capabilities) -> u32 {
         match self.repeat {
             Repeat::One => 1,
-            Repeat::Slot(_) => slots,
-            Repeat::Port(_) => ports,
+            Repeat::Slot(_) => caps.slots,
+            Repeat::BankSlot(_) => caps.bank_slots(),
+            Repeat::Port(_) => caps.ports,
         }
     }
 
@@ -132,7 +135,7 @@ impl Reg {
     pub const fn at(&self, index: u32) -> u32 {
         match self.repeat {
             Repeat::One => self.offset,
-            Repeat::Slot(stride) | Repeat::Port(stride) => self.offset + index * stride,
+            Repeat::Slot(stride) | Repeat::BankSlot(stride) | Repeat::Port(stride) => self.offset + index * stride,
         }
     }
 
@@ -168,7 +171,8 @@ mod tests {
             assert_eq!(reg.reset & !reg.mask(), 0, "{}", reg.name);
             let bits: u32 = reg.fields.iter().map(|f| f.width).sum();
             assert!(reg.fields.is_empty() || bits == reg.mask().count_ones(), "fields of {}", reg.name);
-            for index in 0..reg.count(64, 32) {
+            let caps = Capabilities { slots: 64, banks: 1, ports: 32, ..Capabilities::default() };
+            for index in 0..reg.count(&caps) {
                 assert!(reg.at(index) < WINDOW && reg.at(index).is_multiple_of(4), "{}", reg.name);
                 assert_eq!(used.insert(reg.at(index), reg.name), None, "{} {index}", reg.name);
             }

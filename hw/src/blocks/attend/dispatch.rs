@@ -29,14 +29,22 @@ impl Attend {
     }
 
     /// What all jobs of a command have in common.
-    pub(super) const SHARED: [(&'static str, u32); 6] =
-        [("group", 8), ("q_words", 16), ("k_beats", 8), ("v_beats", 8), ("v_words", 16), ("v_off", 32)];
+    pub(super) const SHARED: [(&'static str, u32); 7] =
+        [("group", 8), ("q_words", 16), ("k_beats", 8), ("v_beats", 8), ("v_words", 16), ("v_off", 32), ("bank", 1)];
+
+    /// The lanes of a bank's slots, as `pick` takes them.
+    pub(super) fn of_bank(&self, bank: &Expr, all: &Expr, width: u32, pick: impl Fn(&[Expr]) -> Expr) -> Expr {
+        let lanes = lanes(all, width);
+        let mut banks = lanes.chunks(self.tokens as usize).map(pick);
+        let first = banks.next().unwrap_or_else(|| lit(0, width));
+        banks.fold(first, |first, second| bank.mux(&second, &first))
+    }
 
     pub(super) fn build_dispatch(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (units, slots) = (self.units, self.tokens);
         let mut m = Module::new(format!("tern_attend_dispatch_{}_u{units}", self.suffix()));
         m.header(&format!(
-            "Jobs of attention: for each run of slots, each key/value head h: one job to unit h mod {units}.\n\n\
+            "Jobs of attention: for each run of slots of a bank, each key/value head h: one job to unit h mod {units}.\n\n\
              Shapes   {slots} slots; a run starts where slot_run_i is not 0 and names its length\n\
              Steps    sums instead of products: from head to head the query heads of the group are counted\n\
              Latency  1 cycle a slot, 2 + group cycles a job\n\
@@ -44,9 +52,10 @@ impl Attend {
         ));
         let fields: Vec<_> = fields_of(Op::Attend).map(|f| (f.name, uint(f.width))).collect();
         let cmd = m.sink("cmd", &fields);
-        let valid_in = m.input("slot_valid_i", uint(slots));
-        let cache_in = m.input("slot_cache_i", uint(32 * slots));
-        let run_in = m.input("slot_run_i", uint(8 * slots));
+        let all_slots = slots * self.banks;
+        let valid_in = m.input("slot_valid_i", uint(all_slots));
+        let cache_in = m.input("slot_cache_i", uint(32 * all_slots));
+        let run_in = m.input("slot_run_i", uint(8 * all_slots));
         let busy = m.input("busy_i", uint(1));
         let ready = m.input("job_ready_i", uint(units));
         let valid = m.output("job_valid_o", uint(units));
@@ -64,15 +73,27 @@ impl Attend {
             let q = kept(&mut m, name);
             m.drive(out, &q);
         }
+        if self.banks == 1 {
+            m.unused("bank", std::slice::from_ref(&shared[6]));
+        }
         let [kv_off, scale_off, stride, heads, dst] =
             ["kv_off", "scale_off", "kv_stride", "kv_heads", "dst"].map(|n| kept(&mut m, n));
+        let [first, q_first] = [("first", self.head_bits()), ("q_first", self.word_bits())].map(|(name, bits)| {
+            let value = cmd.field(name);
+            if bits < value.width() {
+                m.unused(name, &[value.slice(bits, value.width() - bits)]);
+            }
+            held(&mut m, &format!("{name}_q"), &take, &fit(&value, bits))
+        });
+        let bank = shared[6].clone();
 
         m.comment("The slot in turn.");
         let slot = m.reg("slot_q", uint(self.slot_bits()));
         let (group, lane) = (m.reg("group_at_q", uint(self.group_bits())), m.reg("lane_q", uint(self.lane_bits())));
-        let run = m.wire("run", &select(&slot, &lanes(&run_in, 8)));
-        let starts = m.wire("starts", &(&select(&slot, &lanes(&valid_in, 1)) & not(&run, 0) & not(&heads, 0)));
-        let cache = m.wire("cache", &select(&slot, &lanes(&cache_in, 32)));
+        let of_slot = |all: &Expr, width: u32| self.of_bank(&bank, all, width, |lanes| select(&slot, lanes));
+        let run = m.wire("run", &of_slot(&run_in, 8));
+        let starts = m.wire("starts", &(&of_slot(&valid_in, 1) & not(&run, 0) & not(&heads, 0)));
+        let cache = m.wire("cache", &of_slot(&cache_in, 32));
 
         m.comment("The head in turn: lines of its keys and scales, its first query head.");
         let begin = m.wire("starting", &(at(SLOT) & &starts));
@@ -95,8 +116,8 @@ impl Attend {
             m.next_when(&q, &(&begin | &step), &begin.mux(first, &q.add_wrap(by)));
             q
         };
-        let word = count(&mut m, "word_q", &lit(0, self.word_bits()), &fit(&shared[1], self.word_bits()));
-        let head = count(&mut m, "head_q", &lit(0, self.head_bits()), &lit(1, self.head_bits()));
+        let word = count(&mut m, "word_q", &q_first, &fit(&shared[1], self.word_bits()));
+        let head = count(&mut m, "head_q", &first, &lit(1, self.head_bits()));
         let col = count(&mut m, "col_q", &dst, &shared[4]);
         let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&dec(&fit(&run, self.slot_bits()))));
         let unit = m.reg("unit_q", uint(units));

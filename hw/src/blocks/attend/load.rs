@@ -112,7 +112,9 @@ impl Attend {
         };
         let base = entry.slice(lane + group + head, self.word_bits());
         m.drive(&io.read, &ask);
-        m.drive(&io.read_at, &cat([&base.add_wrap(&word_at), &entry.slice(lane, group)]));
+        let place = entry.slice(lane, group);
+        let place = if self.banks == 1 { place } else { cat([&io.bank, &place]) };
+        m.drive(&io.read_at, &cat([&base.add_wrap(&word_at), &place]));
         m.drive(&io.read_head, &entry.slice(lane + group, head));
 
         let late = |m: &mut Module, name: &str, e: &Expr| Line::new(name, e, false).at(m, Self::QUERY_LATENCY);

@@ -31,8 +31,10 @@ use crate::width::{count_width, index_width, signed_width};
 /// Attention: K pass, softmax and V pass in `units` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attend {
-    /// Token slots (P).
+    /// Token slots of a bank (P).
     pub tokens: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Slots of a vector word (V); divides `tokens`.
     pub vtokens: u32,
     /// Columns of a vector word (L), a power of two.
@@ -128,6 +130,11 @@ impl Attend {
         index_width(self.groups().into())
     }
 
+    /// Bits of `{bank, group}`.
+    pub(crate) fn place_bits(&self) -> u32 {
+        self.group_bits() + u32::from(self.banks > 1)
+    }
+
     pub(crate) fn lane_bits(&self) -> u32 {
         index_width(self.vtokens.into())
     }
@@ -159,8 +166,8 @@ impl Attend {
     }
 
     fn suffix(&self) -> String {
-        let Attend { tokens, vtokens, lanes, beat_bytes, queries, max_context, max_head_dim, .. } = self;
-        format!("p{tokens}_v{vtokens}_l{lanes}_d{beat_bytes}_r{queries}_c{max_context}_h{max_head_dim}")
+        let Attend { tokens, banks, vtokens, lanes, beat_bytes, queries, max_context, max_head_dim, .. } = self;
+        format!("p{tokens}_b{banks}_v{vtokens}_l{lanes}_d{beat_bytes}_r{queries}_c{max_context}_h{max_head_dim}")
     }
 
     fn check(&self) -> Result<(), IrError> {

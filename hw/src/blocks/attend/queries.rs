@@ -11,7 +11,7 @@ impl Attend {
 
     /// Bits of `{word, group}`, a read's address.
     pub(super) fn query_address_bits(&self) -> u32 {
-        self.word_bits() + self.group_bits()
+        self.word_bits() + self.place_bits()
     }
 
     /// Width of a stored word of codes.
@@ -20,7 +20,7 @@ impl Attend {
     }
 
     pub(super) fn build_queries(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
-        let (units, groups) = (self.units, self.group_bits());
+        let (units, groups) = (self.units, self.place_bits());
         let (address, word, scale) = (self.query_address_bits(), self.query_word(), 32 * self.vtokens);
         let mut m = Module::new(format!(
             "tern_attend_queries_{}_u{units}_w{}_q{}",
@@ -29,20 +29,26 @@ impl Attend {
             self.heads
         ));
         m.header(&format!(
-            "Query memory: codes and scales as the quantiser sends them, vectors outer, groups inner.\n\n\
+            "Query memory: codes and scales as the quantiser sends them, vectors outer, groups {{bank, group}} inner.\n\n\
              Shapes   codes [{}][{} groups] u{word} | scales [{} heads][{} groups] u{scale}\n\
-             Order    a word's number counts on over vectors and is the same for all groups of a vector\n\
+             Order    a word's number counts on over vectors from `base` up, the same for all groups of a vector\n\
              Latency  {} cycles from a granted read to its answer; one read a cycle\n\
              Stalls   lower units first; writes never wait",
             self.query_words,
-            self.groups(),
+            self.groups() * self.banks,
             self.heads,
-            self.groups(),
+            self.groups() * self.banks,
             Self::QUERY_LATENCY
         ));
         let code = m.sink(
             "qry_code",
-            &[("data", uint(word)), ("group", uint(groups)), ("vector", uint(16)), ("last", uint(1))],
+            &[
+                ("data", uint(word)),
+                ("group", uint(groups)),
+                ("vector", uint(16)),
+                ("last", uint(1)),
+                ("base", uint(16)),
+            ],
         );
         let factor = m.sink("qry_scale", &[("group", uint(groups)), ("vector", uint(16)), ("data", uint(scale))]);
         let valid = m.input("rd_valid_i", uint(units));
@@ -60,7 +66,9 @@ impl Attend {
         let words = self.word_bits();
         let start = m.reg_reset("start_q", &lit(1, 1));
         let (first, place) = (m.reg("first_q", uint(words)), m.reg("place_q", uint(words)));
-        let fresh = m.wire("fresh", &is(&group, 0).mux(&is(&number, 0).mux(&lit(0, words), &place), &first));
+        let base = fit(&code.field("base"), words);
+        let first_group = is(&group.low(self.group_bits()), 0);
+        let fresh = m.wire("fresh", &first_group.mux(&is(&number, 0).mux(&base, &place), &first));
         let at = m.wire("at", &start.mux(&fresh, &place));
         m.next_when(&start, &code.valid, &last);
         m.next_when(&place, &code.valid, &inc(&at));
@@ -103,6 +111,9 @@ impl Attend {
         m.drive(&answer, &answer_q);
         m.drive(&codes_out, &code_q2);
         m.drive(&scale_out, &scale_q2);
+        if words < 16 {
+            m.unused("base", &[code.field("base").slice(words, 16 - words)]);
+        }
         if self.head_bits() < 16 {
             m.unused("vector", &[factor.field("vector").slice(self.head_bits(), 16 - self.head_bits())]);
         }

@@ -33,13 +33,13 @@ impl Attend {
         ));
         let fields: Vec<_> = fields_of(Op::Attend).map(|f| (f.name, uint(f.width))).collect();
         let cmd = m.sink("cmd", &fields);
-        let (group, vector) = (("group", uint(self.group_bits())), ("vector", uint(16)));
-        let code_fields = [("data", uint(self.query_word())), group, vector, ("last", uint(1))];
+        let (group, vector) = (("group", uint(self.place_bits())), ("vector", uint(16)));
+        let code_fields = [("data", uint(self.query_word())), group, vector, ("last", uint(1)), ("base", uint(16))];
         let code = m.sink("qry_code", &code_fields);
         let scale_fields = [group, vector, ("data", uint(32 * self.vtokens))];
         let scale = m.sink("qry_scale", &scale_fields);
         let steady = [("valid", 1), ("position", 32), ("cache", 32), ("run", 8)]
-            .map(|(name, width)| m.input(&format!("slot_{name}_i"), uint(width * slots)));
+            .map(|(name, width)| m.input(&format!("slot_{name}_i"), uint(width * slots * self.banks)));
         let memory: Vec<Memory> = (0..units)
             .map(|u| {
                 let (read, data) =

@@ -47,6 +47,7 @@ pub(super) struct Ports {
     pub(super) v_beats: Expr,
     pub(super) v_words: Expr,
     pub(super) v_off: Expr,
+    pub(super) bank: Expr,
     pub(super) position: Expr,
     pub(super) job: Sink,
     pub(super) k_cmd: Source,
@@ -179,7 +180,8 @@ impl Attend {
         ));
         let mut shared = Self::SHARED.iter().map(|(n, w)| m.input(&format!("{n}_i"), uint(*w)));
         let mut next = || shared.next().unwrap_or_else(|| lit(0, 1));
-        let (group, q_words, k_beats, v_beats, v_words, v_off) = (next(), next(), next(), next(), next(), next());
+        let (group, q_words, k_beats, v_beats) = (next(), next(), next(), next());
+        let (v_words, v_off, bank) = (next(), next(), next());
         let read_cmd = [("addr", uint(40)), ("beats", uint(24))];
         let data = [("data", uint(8 * bytes)), ("last", uint(1))];
         let job: Vec<_> = self.job_fields().iter().map(|(n, w)| (*n, uint(*w))).collect();
@@ -191,7 +193,8 @@ impl Attend {
             v_beats,
             v_words,
             v_off,
-            position: m.input("slot_position_i", uint(32 * self.tokens)),
+            bank,
+            position: m.input("slot_position_i", uint(32 * self.tokens * self.banks)),
             job: m.sink("job", &job),
             k_cmd: m.source("k_cmd", &read_cmd),
             k_data: m.sink("k_data", &data),
@@ -223,6 +226,9 @@ impl Attend {
         };
         m.unused("last", &[ports.k_data.field("last"), ports.v_data.field("last")]);
         m.unused("position", &high);
+        if self.banks == 1 {
+            m.unused("bank", std::slice::from_ref(&ports.bank));
+        }
         let q_bits = self.word_bits().max(self.words_bits());
         if q_bits < 16 {
             m.unused("q_words", &[ports.q_words.slice(q_bits, 16 - q_bits)]);

@@ -12,6 +12,7 @@ use spec::program::epilogue::{LOGITS, PICK, RANK, RELU2, RESIDUAL, ROPE, SILU};
 pub(super) struct Command {
     pub(super) start: Expr,
     pub(super) active: Expr,
+    pub(super) bank: Expr,
     /// To be driven: the last beat is issued.
     pub(super) finish: Expr,
     /// Another one is in the queue.
@@ -137,7 +138,9 @@ impl Epilogue {
             let all = new(name);
             (all.width() > used).then(|| all.slice(used, all.width() - used))
         };
-        m.unused("command", &beyond.into_iter().filter_map(spare).collect::<Vec<_>>());
+        let mut spare: Vec<Expr> = beyond.into_iter().filter_map(spare).collect();
+        spare.extend((self.banks == 1).then(|| new("bank")));
+        m.unused("command", &spare);
         let mut hold = |name: &str, value: &Expr| {
             let q = m.reg(&format!("{name}_q"), value.ty());
             m.next_when(&q, &start, value);
@@ -152,6 +155,7 @@ impl Epilogue {
         Ok(Command {
             new_words: new("words"),
             last_group: hold("last_group", &last_group),
+            bank: if self.banks > 1 { hold("bank", &new("bank")) } else { lit(0, 1) },
             accumulate: hold("accumulate", &new("accumulate")),
             new_fetch: new("accumulate") | is(RESIDUAL),
             bias: hold("bias", &new("bias")),

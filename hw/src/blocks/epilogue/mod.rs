@@ -21,8 +21,10 @@ use std::rc::Rc;
 pub struct Epilogue {
     /// Rows `Q` of a word of sums.
     pub rows: u32,
-    /// Token slots `P`.
+    /// Token slots `P` of a bank.
     pub tokens: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Columns `L` of a vector word: a power of two that divides `rows`.
     pub lanes: u32,
     /// Token slots `V` of a vector word, divides `tokens`.
@@ -36,7 +38,8 @@ pub struct Epilogue {
 }
 
 /// Fields of a command, in port order; `groups` follows.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
+    "bank",
     "words",
     "mode",
     "accumulate",
@@ -60,6 +63,16 @@ impl Epilogue {
     /// Token groups `NG`.
     pub fn groups(&self) -> u32 {
         self.tokens / self.vtokens
+    }
+
+    /// Bits of `{bank, group}`.
+    pub(super) fn place_width(&self) -> u32 {
+        index_width(self.groups().into()) + u32::from(self.banks > 1)
+    }
+
+    /// `{bank, group}` of the command in work.
+    fn place(&self, cmd: &control::Command, group: &Expr) -> Expr {
+        if self.banks == 1 { group.clone() } else { cat([&cmd.bank, group]) }
     }
 
     /// Runs of `lanes` rows in a word, `Q / L`.
@@ -122,7 +135,7 @@ impl Epilogue {
             "Epilogue: y = float(sum) * (act_scale[slot] * row_scale), + vector memory, + bias, then by mode\n\
              STORE y | RESIDUAL memory + y | SILU silu(a) b | RELU2 relu(a)^2 b | ROPE a cos - b sin, b cos + a sin |\n\
              LOGITS, RANK and PICK to the output head. a and b are an even word and the odd one after it.\n\n\
-             Shapes   sum [{q} rows, {p} slots] i{acc} | row [{q}] binary32 | act_scale [{v}] binary32 of a group\n\
+             Shapes   sum [{q} rows, {p} slots] i{acc} | row [{q}] binary32 | act_scale [{v}] binary32 of {{bank, group}}\n\
              \x20        vm, vm_wr, log [{v} slots, {l} rows] binary32: lane v*{l} + l. VM address column_word*{ng} + group\n\
              Order    word, group, run of {l} rows; one beat a cycle. Column of a lane: w*{q} + s*{l} + l, or half of w for\n\
              \x20        gates. Columns from `cols` on are +0, but in ROPE. The other summand is at `acc` + column word of w\n\
@@ -152,8 +165,10 @@ impl Epilogue {
         self.check()?;
         let lane_of = self.lane().build(design)?;
         let (q, p, l, v) = (self.rows, self.tokens, self.lanes, self.vtokens);
-        let mut m =
-            Module::new(format!("tern_epilogue_q{q}_p{p}_l{l}_v{v}_a{}_m{}_h{}", self.acc, self.addr, self.half));
+        let mut m = Module::new(format!(
+            "tern_epilogue_q{q}_p{p}_b{}_l{l}_v{v}_a{}_m{}_h{}",
+            self.banks, self.acc, self.addr, self.half
+        ));
         self.describe(&mut m);
         let m = &mut m;
         let fields: Vec<(&str, Ty)> = FIELDS.iter().map(|name| (*name, self.field_type(name))).collect();
@@ -168,7 +183,7 @@ impl Epilogue {
         let rows = self.row_words(m, design, &cmd)?;
         let operands = self.operands(m, design, &cmd, &fetching)?;
         let beat = self.issue(m, &cmd, &sum, &rows, &operands);
-        let scales = self.act_scales(m, &beat.g);
+        let scales = self.act_scales(m, &self.place(&cmd, &beat.g));
 
         m.comment("Operands of a beat.");
         let pick_word = |of: &Expr| {
@@ -201,7 +216,7 @@ impl Epilogue {
         let row_q = held(m, "unit_q", &cmd.row_scale.mux(&scale_words, &all));
 
         let flow = self.flow(m, design, &cmd, &beat, &bias_words, &operands, &busy)?;
-        let (cos, sin) = self.rotary(m, &flow);
+        let (cos, sin) = self.rotary(m, &cmd, &flow);
 
         m.comment("Lanes.");
         let results: Vec<Expr> = (0..self.width())
@@ -250,11 +265,12 @@ impl Epilogue {
 
     /// Scale registers of the slots, written by the quantiser.
     fn act_scales(&self, m: &mut Module, g: &Expr) -> Expr {
-        let index = index_width(self.groups().into());
+        let index = self.place_width();
         let data = uint(32 * self.vtokens);
         let scale = m.sink("act_scale", &[("group", uint(index)), ("data", data)]);
         m.drive(&scale.ready, &lit(1, 1));
-        let memory = m.memory("act_scales", data.width, self.groups().into(), RamStyle::Distributed);
+        let depth = if self.banks == 1 { self.groups().into() } else { 1 << index };
+        let memory = m.memory("act_scales", data.width, depth, RamStyle::Distributed);
         m.write(&memory, &scale.valid, &scale.field("group"), &scale.field("data"));
         m.read(&memory, g)
     }

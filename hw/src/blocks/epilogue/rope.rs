@@ -1,7 +1,7 @@
 //! The rotary memory.
 
 use super::Epilogue;
-use super::control::Flow;
+use super::control::{Command, Flow};
 use super::lane::Lane;
 use crate::blocks::fp;
 use crate::blocks::pipe::delay_n;
@@ -16,11 +16,15 @@ impl Epilogue {
 
     /// Writes cosines and sines of single elements, reads those of all lanes of a beat: `cos`, `sin`, the sine
     /// negative for the first result.
-    pub(super) fn rotary(&self, m: &mut Module, flow: &Flow) -> (Expr, Expr) {
+    pub(super) fn rotary(&self, m: &mut Module, cmd: &Command, flow: &Flow) -> (Expr, Expr) {
         m.comment("Rotary memory: a lane of slot and element each, addressed by group and element.");
         let (l, v) = (self.lanes, self.vtokens);
         let (slots, words) = (index_width(self.tokens.into()), index_width(self.rope_words().into()));
-        let rope = m.sink("rope", &[("slot", uint(slots)), ("index", uint(16)), ("cos", uint(32)), ("sin", uint(32))]);
+        let bank_bits = u32::from(self.banks > 1);
+        let rope = m.sink(
+            "rope",
+            &[("slot", uint(slots + bank_bits)), ("index", uint(16)), ("cos", uint(32)), ("sin", uint(32))],
+        );
         m.drive(&rope.ready, &lit(1, 1));
         let groups = index_width(self.groups().into());
         let lane_bits = l.ilog2();
@@ -32,8 +36,11 @@ impl Epilogue {
             bits => index.slice(lane_bits, bits).extend(words.max(bits)).low(words),
         };
         let group_of: Vec<u128> = (0..self.tokens).map(|p| (p / v).into()).collect();
-        let group = m.rom("rope_group", &rope.field("slot"), uint(groups), &group_of);
-        let depth = (u64::from(self.groups() - 1) << words) + u64::from(self.rope_words());
+        let slot = rope.field("slot").low(slots);
+        let group = m.rom("rope_group", &slot, uint(groups), &group_of);
+        let group = if self.banks == 1 { group } else { cat([&rope.field("slot").bit(slots), &group]) };
+        let last = u64::from(self.groups() - 1) + (u64::from(self.banks - 1) << groups);
+        let depth = (last << words) + u64::from(self.rope_words());
         let at = index_width(depth);
         let address = |group: &Expr, word: &Expr| {
             let all = cat([group, word]);
@@ -43,13 +50,13 @@ impl Epilogue {
         let (cos_in, sin_in) = (rope.field("cos"), rope.field("sin"));
 
         let read_q = m.reg("rope_read_q", uint(at));
-        m.next_when(&read_q, &flow.take, &address(&flow.rope_group, &flow.rope_word));
+        m.next_when(&read_q, &flow.take, &address(&self.place(cmd, &flow.rope_group), &flow.rope_word));
         let cos_at = delay_n(m, "rope_cos_at", &read_q, Lane::COS - 1);
         let sin_at = delay_n(m, "rope_sin_at", &cos_at, Lane::SIN - Lane::COS);
         let style = if depth <= 64 { RamStyle::Distributed } else { RamStyle::Block };
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for lane in 0..self.width() {
-            let of_slot = |p: u32| rope.field("slot").eq(&lit(p.into(), slots));
+            let of_slot = |p: u32| slot.eq(&lit(p.into(), slots));
             let mine = (0..self.tokens).filter(|p| p % v == lane / l).map(of_slot);
             let mine = cat(mine.collect::<Vec<_>>()).any();
             let element = match lane_bits.min(index.width()) {

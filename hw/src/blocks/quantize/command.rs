@@ -22,6 +22,9 @@ pub(super) struct Command {
     pub(super) count: Expr,
     pub(super) eps: Expr,
     pub(super) factor: Expr,
+    pub(super) bank: Expr,
+    /// Head of the first vector.
+    pub(super) first: Expr,
     pub(super) extent: Extent,
 }
 
@@ -53,6 +56,8 @@ impl Quantize {
             ("count", 32),
             ("eps", 32),
             ("factor", 32),
+            ("bank", 1),
+            ("first", 12),
             ("groups", counts),
         ];
         let cmd: Sink = m.sink("cmd", &fields.map(|(name, width)| (name, uint(width))));
@@ -104,6 +109,8 @@ impl Quantize {
             count: keep("count", &cmd.field("count")),
             eps: keep("eps", &cmd.field("eps")),
             factor: keep("factor", &cmd.field("factor")),
+            bank: keep("bank", &cmd.field("bank")),
+            first: keep("first", &cmd.field("first")),
             extent,
         }
     }

@@ -26,8 +26,10 @@ pub struct Quantize {
     pub lanes: u32,
     /// Token slots `V` of a word.
     pub vtokens: u32,
-    /// Token groups `NG`.
+    /// Token groups `NG` of a bank.
     pub groups: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Most columns of a vector with a norm.
     pub max_cols: u64,
     /// Column words of a group in the vector memory.
@@ -70,6 +72,11 @@ impl Quantize {
         index_width(self.groups.into())
     }
 
+    /// Bits of `{bank, group}`.
+    pub fn place_width(&self) -> u32 {
+        self.group_width() + u32::from(self.banks > 1)
+    }
+
     fn squares(&self) -> Squares {
         Squares { lanes: self.lanes, vtokens: self.vtokens }
     }
@@ -80,9 +87,9 @@ impl Quantize {
         (super::fp::Mul::LATENCY + ToCode::LATENCY + 6).next_power_of_two()
     }
 
-    /// The queue of `y` between the passes: a vector is read while the one before it leaves.
+    /// The queue of `y` between the passes: a vector comes as fast as the one before it leaves.
     pub fn kept(&self) -> FifoRam {
-        let depth = 2 * self.norm_words().next_power_of_two();
+        let depth = self.norm_words().next_power_of_two().max(2);
         let width = 32 * self.lanes * self.vtokens + 1;
         FifoRam { width, depth, ultra: depth >= 4096 }
     }
@@ -111,6 +118,7 @@ impl Quantize {
              scale = max / 127 or (max * r) / 127 with r = 1 / sqrt(sum x*x / count + eps), times factor for queries.\n\
              Mode norm: y * r to the vector memory instead.\n\n\
              Shapes   words [{v} slots][{l} columns] binary32, codes [{v}][{l}] i8, scales [{v}] binary32\n\
+             \x20        group of results {{bank, group}}; base: dst of the command, for queries; vector of a scale from first up\n\
              \x20        norm weights [{words}] [{l}] binary32 in {style} RAM; {NG} groups\n\
              Order    vectors outer, groups inner; a scale comes when the last code of its vector has been taken.\n\
              \x20        Each vector is read once; y waits for its maximum in a queue of {kept} words. Up to {RING}\n\
@@ -138,8 +146,8 @@ impl Quantize {
     /// Adds the module.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let name = format!(
-            "tern_quantize_l{}_v{}_g{}_k{}_d{}",
-            self.lanes, self.vtokens, self.groups, self.max_cols, self.vm_words
+            "tern_quantize_l{}_v{}_g{}_h{}_k{}_d{}",
+            self.lanes, self.vtokens, self.groups, self.banks, self.max_cols, self.vm_words
         );
         self.check(&name)?;
         let tags = Fifo { width: 1 + index_width(self.norm_words()), depth: UNANSWERED }.build(design)?;
@@ -259,7 +267,7 @@ mod tests {
     use super::*;
 
     fn quantize(lanes: u32, vtokens: u32, groups: u32) -> Quantize {
-        Quantize { lanes, vtokens, groups, max_cols: 100, vm_words: 70, style: RamStyle::Block }
+        Quantize { lanes, vtokens, groups, banks: 1 + groups % 2, max_cols: 100, vm_words: 70, style: RamStyle::Block }
     }
 
     #[test]

@@ -26,13 +26,23 @@ impl Quantize {
         results: &Results,
     ) -> Result<Done, IrError> {
         let (vtokens, all) = (self.vtokens, self.lanes * self.vtokens);
-        let (group, vector, addr) = (uint(self.group_width()), uint(16), self.addr_width());
+        let (group, vector, addr) = (uint(self.place_width()), uint(16), self.addr_width());
+        let place = |m: &mut Module, name: &str, group: &Expr| match self.banks {
+            1 => group.clone(),
+            _ => m.wire(name, &cat([&command.bank, group])),
+        };
+        if self.banks == 1 {
+            m.unused("bank", std::slice::from_ref(&command.bank));
+        }
         let queue_of = Fifo { width: 32 * all + 1, depth: self.queue() }.build(design)?;
         let (clear, extent) = (&command.clear, &command.extent);
         let act = m.source("act_code", &[("data", uint(8 * all)), ("last", uint(1))]);
         let act_scale = m.source("act_scale", &[("group", group), ("data", uint(32 * vtokens))]);
         let tagged = |m: &mut Module, name: &str| {
-            let code = [("data", uint(8 * all)), ("group", group), ("vector", vector), ("last", uint(1))];
+            let mut code = vec![("data", uint(8 * all)), ("group", group), ("vector", vector), ("last", uint(1))];
+            if name == "qry" {
+                code.push(("base", uint(16)));
+            }
             let scale = [("group", group), ("vector", vector), ("data", uint(32 * vtokens))];
             (m.source(&format!("{name}_code"), &code), m.source(&format!("{name}_scale"), &scale))
         };
@@ -67,8 +77,10 @@ impl Quantize {
         let popped = m.wire("popped", &(&there & &taken));
         let code_end = m.wire("vector_coded", &(&popped & &last));
         let items = Items::new(m, "code", extent, clear, &code_end);
+        m.drive(&qry.field("base"), &command.dst);
+        let code_place = place(m, "code_place", &items.group);
         for source in [&qry, &kv] {
-            m.drive(&source.field("group"), &items.group);
+            m.drive(&source.field("group"), &code_place);
             m.drive(&source.field("vector"), &items.vector);
         }
         let base = self.base(m, "dst_base", &command.dst);
@@ -85,14 +97,14 @@ impl Quantize {
         let at = ring(m, "scale_ring_q", clear, &scale_pop);
         m.drive(&results.scale_ring, &at);
         let scaled = Items::new(m, "scale", extent, clear, &scale_pop);
+        let scale_place = place(m, "scale_place", &scaled.group);
         for (on, source) in [(&to_act, &act_scale), (&to_qry, &qry_scale), (&to_kv, &kv_scale)] {
             m.drive(&source.valid, &(&ready & on));
-            m.drive(&source.field("group"), &scaled.group);
+            m.drive(&source.field("group"), &scale_place);
             m.drive(&source.field("data"), &results.scale);
         }
-        for source in [&qry_scale, &kv_scale] {
-            m.drive(&source.field("vector"), &scaled.vector);
-        }
+        m.drive(&kv_scale.field("vector"), &scaled.vector);
+        m.drive(&qry_scale.field("vector"), &scaled.vector.add_wrap(&command.first.extend(16)));
         let taken = (&to_act & &act_scale.ready) | (&to_qry & &qry_scale.ready);
         let taken = taken | (&to_kv & &kv_scale.ready);
         m.drive(&scale_pop, &(&ready & &taken));

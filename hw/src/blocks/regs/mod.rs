@@ -66,7 +66,7 @@ impl Regs {
         let caps = &self.identity.caps;
         let (slots, ports, lanes) = (caps.slots.max(1), caps.ports.max(1), caps.lanes.max(1));
         let bus_of = axil::build(design)?;
-        let mut m = Module::new(format!("tern_regs_p{slots}_n{ports}"));
+        let mut m = Module::new(format!("tern_regs_p{slots}_h{}_n{ports}", caps.banks));
         m.header(&format!(
             "Registers of spec::regs (docs/registers.md) behind AXI4-Lite.\n\n\
              Shapes   {slots} slots, {ports} ports, {} counters of u{} beside those of ports\n\
@@ -126,7 +126,7 @@ impl Regs {
         m.comment("Registers that software writes.");
         let mut values = Values::default();
         for reg in REGS.iter().filter(|r| r.access == Access::Rw) {
-            let row: Vec<Stored> = (0..reg.count(slots, ports)).map(|i| write.store(&mut m, reg, i)).collect();
+            let row: Vec<Stored> = (0..reg.count(caps)).map(|i| write.store(&mut m, reg, i)).collect();
             values.read.insert(reg.name, row.iter().map(Stored::word).collect());
             values.stored.insert(reg.name, row);
         }
@@ -157,8 +157,8 @@ impl Regs {
         m.next_when(&done_pass_q, &over, &values.one("PASS"));
         values.read.insert("DONE_PASS", vec![done_pass_q]);
         for (port, name) in [("best_token_i", "BEST_TOKEN"), ("best_logit_i", "BEST_LOGIT")] {
-            let all = m.input(port, uint(32 * slots));
-            values.read.insert(name, (0..slots).map(|p| all.lane(p, 32)).collect());
+            let all = m.input(port, uint(32 * caps.bank_slots()));
+            values.read.insert(name, (0..caps.bank_slots()).map(|p| all.lane(p, 32)).collect());
         }
         for (name, word) in self.identity.words() {
             values.read.insert(name, vec![lit(word.into(), 32)]);

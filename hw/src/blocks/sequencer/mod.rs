@@ -31,8 +31,10 @@ const STOP: u128 = 6;
 
 /// The sequencer.
 pub struct Sequencer {
-    /// Groups of slots, `P / V`.
+    /// Groups of slots of a bank, `P / V`.
     pub groups: u32,
+    /// Banks of slots.
+    pub banks: u32,
     /// Units that report faults.
     pub faults: u32,
 }
@@ -44,11 +46,12 @@ impl Sequencer {
     /// Adds the module.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let groups_width = count_width(self.groups.into());
-        let mut m = Module::new(format!("tern_sequencer_g{}_f{}", self.groups, self.faults));
+        let mut m = Module::new(format!("tern_sequencer_g{}_h{}_f{}", self.groups, self.banks, self.faults));
         m.header(&format!(
             "Carries out a program: descriptors of {WORDS} words, in order.\n\n\
              Shapes   prog u512, word 0 in the low bits | commands: fields of spec::program | idle u{UNITS}, a bit for\n\
              \x20        each bit of a wait mask | {} units report faults\n\
+             Groups   commands carry the groups in use of the descriptor's bank\n\
              Issue    a descriptor goes to all its units when those of its wait mask are idle, and is done when all\n\
              \x20        took it; its fields stay until then. Linear: matrix and epi. Quant: quant, and pack (mode ACT)\n\
              \x20        or kv (KEY, VALUE)\n\
@@ -71,7 +74,7 @@ impl Sequencer {
         let program = m.input("program_i", uint(32));
         let packets = m.input("program_packets_i", uint(32));
         let words = m.input("program_words_i", uint(32));
-        let groups = m.input("groups_i", uint(groups_width));
+        let all_groups = m.input("groups_i", uint(count_width((self.groups * self.banks).into())));
         let idle = m.input("idle_i", uint(UNITS));
         let done = m.input("done_i", uint(wait::LAGGED.len() as u32));
         let streams_idle = m.input("streams_idle_i", uint(1));
@@ -87,6 +90,8 @@ impl Sequencer {
         let label_q = m.reg_reset("label_q", &lit(LABEL_NONE.into(), 16));
         let raise = m.net("raise", uint(1));
         let stopped = m.net("stopped", uint(1));
+
+        let groups = self.groups_of_banks(&mut m, &all_groups);
 
         m.comment("Take descriptors.");
         let begin = m.wire("starts", &(&start & at(IDLE) & !&stopped));
@@ -184,6 +189,22 @@ impl Sequencer {
         let unused = unused_bits(d);
         m.unused("descriptor", &unused);
         design.add(m)
+    }
+}
+
+impl Sequencer {
+    /// Groups of slots that a pass uses of each bank, at least one.
+    fn groups_of_banks(&self, m: &mut Module, all: &Expr) -> Vec<Expr> {
+        m.comment("Groups of slots in use, bank by bank.");
+        let width = count_width(self.groups.into());
+        let of = |bank: u32| {
+            let table: Vec<u128> = (0..1u32 << all.width())
+                .map(|n| n.saturating_sub(bank * self.groups).clamp(1, self.groups).into())
+                .collect();
+            let value = m.rom(&format!("groups{bank}"), all, uint(width), &table);
+            m.delay(&format!("groups{bank}_q"), &value)
+        };
+        (0..self.banks).map(of).collect()
     }
 }
 

@@ -30,11 +30,12 @@ const fn t(name: &'static str, op: Op, when: When, fields: &'static [&'static st
 
 const RUN: &[&str] = &["addr", "packets", "words"];
 const WEIGHTS: &[&str] = &["sherry", "listed", "addr", "stride", "packets", "words", "each"];
-const KV: &[&str] = &["vectors", "kv_off", "kv_stride", "row_beats", "scale_off"];
-const QUANT: &[&str] = &["mode", "norm", "src", "words", "vectors", "dst", "count", "eps", "factor"];
-const PACK: &[&str] = &["cols", "seg_cols", "group_cols", "sherry"];
-const MATRIX: &[&str] = &["words", "segs", "planes", "grouped", "sherry"];
+const KV: &[&str] = &["bank", "vectors", "kv_off", "kv_stride", "row_beats", "scale_off"];
+const QUANT: &[&str] = &["bank", "first", "mode", "norm", "src", "words", "vectors", "dst", "count", "eps", "factor"];
+const PACK: &[&str] = &["act", "cols", "seg_cols", "group_cols", "sherry"];
+const MATRIX: &[&str] = &["act", "words", "segs", "planes", "grouped", "sherry"];
 const EPILOGUE: &[&str] = &[
+    "bank",
     "words",
     "mode",
     "accumulate",
@@ -52,7 +53,7 @@ const EPILOGUE: &[&str] = &[
 ];
 
 /// All command sources.
-pub(super) const TARGETS: [Target; 11] = [
+pub(super) const TARGETS: [Target; 12] = [
     t("w_cmd", Op::Stream, When::Stream(stream::WEIGHT), WEIGHTS, false),
     t("row_cmd", Op::Stream, When::Stream(stream::ROW), RUN, false),
     t("norm_cmd", Op::Stream, When::Stream(stream::NORM), RUN, false),
@@ -62,6 +63,7 @@ pub(super) const TARGETS: [Target; 11] = [
     t("pack_cmd", Op::Quant, When::Modes(&[quant::ACT]), PACK, true),
     t("kv_cmd", Op::Quant, When::Modes(&[quant::KEY, quant::VALUE]), KV, true),
     t("matrix_cmd", Op::Linear, When::Always, MATRIX, true),
+    t("take_cmd", Op::Linear, When::Always, &["hold", "total"], false),
     t("epi_cmd", Op::Linear, When::Always, EPILOGUE, true),
     t("attend_cmd", Op::Attend, When::Always, &[], false),
 ];
@@ -118,7 +120,7 @@ impl Target {
     }
 
     /// Drives the fields of the command.
-    pub(super) fn drive(&self, m: &mut Module, source: &Source, descriptor: &Expr, groups: &Expr) {
+    pub(super) fn drive(&self, m: &mut Module, source: &Source, descriptor: &Expr, groups: &[Expr]) {
         for field in self.own() {
             m.drive(&source.field(field.name), &field_of(descriptor, field));
         }
@@ -127,7 +129,9 @@ impl Target {
             m.drive(&source.field("value"), &mode.eq(&lit(quant::VALUE.into(), mode.width())));
         }
         if self.groups {
-            m.drive(&source.field("groups"), groups);
+            let bank = named(descriptor, self.op, "bank");
+            let of_bank = groups.iter().skip(1).fold(groups[0].clone(), |first, second| bank.mux(second, &first));
+            m.drive(&source.field("groups"), &of_bank);
         }
     }
 }

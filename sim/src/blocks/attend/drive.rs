@@ -6,6 +6,7 @@ use crate::bench::{BenchError, Cover, pack};
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use hw::blocks::attend::Attend;
+use hw::width::index_width;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A read client of the unit and the memory behind it.
@@ -76,7 +77,7 @@ impl Drive {
         let mut inputs = Vec::new();
         for (name, fields) in [
             ("cmd", cmd),
-            ("qry_code", vec!["data", "group", "vector", "last"]),
+            ("qry_code", vec!["data", "group", "vector", "last", "base"]),
             ("qry_scale", vec!["group", "vector", "data"]),
         ] {
             let fields: Result<Vec<PortId>, SimError> = fields.iter().map(|f| id(format!("{name}_{f}_i"))).collect();
@@ -139,15 +140,20 @@ impl Drive {
         self.model.set_words(self.steady[1], &pack(32, slots.iter().map(|s| s.1.into())));
         self.model.set_words(self.steady[2], &pack(32, slots.iter().map(|s| s.2.into())));
         self.model.set_words(self.steady[3], &pack(8, slots.iter().map(|s| s.3.into())));
+        let bits = index_width(u64::from(self.attend.groups()));
+        let place = |g: usize| vec![work.field("bank") << bits | g as u32];
+        let base = vec![work.field("q_first")];
         for (head, groups) in work.codes.iter().enumerate() {
             for (g, words) in groups.iter().enumerate() {
                 for (at, word) in words.iter().enumerate() {
                     let data = pack(8, word.iter().map(|c| u64::from(*c as u8)));
                     let last = u32::from(at + 1 == words.len());
-                    self.inputs[1].beats.push_back(vec![data, vec![g as u32], vec![head as u32], vec![last]]);
+                    let beat = vec![data, place(g), vec![head as u32], vec![last], base.clone()];
+                    self.inputs[1].beats.push_back(beat);
                 }
                 let scales = pack(32, work.scales[head][g].iter().map(|s| u64::from(s.to_bits())));
-                self.inputs[2].beats.push_back(vec![vec![g as u32], vec![head as u32], scales]);
+                let number = head as u32 + work.field("first");
+                self.inputs[2].beats.push_back(vec![place(g), vec![number], scales]);
             }
         }
     }
@@ -292,9 +298,8 @@ impl Drive {
         let (mut last_move, mut start, first) = (self.cycle, self.cycle, self.cycle);
         loop {
             if !asked && self.inputs.iter().all(|i| i.beats.is_empty()) {
-                let fields: Vec<Vec<u32>> = spec::program::fields_of(spec::program::Op::Attend)
-                    .map(|f| vec![work.fields.iter().find(|(n, _)| *n == f.name).map_or(0, |(_, v)| *v)])
-                    .collect();
+                let fields: Vec<Vec<u32>> =
+                    spec::program::fields_of(spec::program::Op::Attend).map(|f| vec![work.field(f.name)]).collect();
                 self.inputs[0].beats.push_back(fields);
                 asked = true;
                 start = self.cycle;

@@ -97,6 +97,11 @@ fn runs(a: &Attend, kind: Kind, rng: &mut Rng) -> Vec<Run> {
 }
 
 impl Work {
+    /// A field of the command.
+    pub(super) fn field(&self, name: &str) -> u32 {
+        self.fields.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
+    }
+
     /// Random work of a kind.
     pub fn new(a: &Attend, kind: Kind, rng: &mut Rng, cover: &mut Cover) -> Work {
         let (d, l, v) = (a.beat_bytes as usize, a.lanes as usize, a.vtokens as usize);
@@ -122,16 +127,25 @@ impl Work {
         let (kv_off, stride) = (rng.below(50) as u32, key_lines + value_lines + scale_lines + rng.below(3) as u32);
         let scale_off = kv_off + key_lines + value_lines;
 
+        let bank = rng.below(a.banks.into()) as usize;
+        let of_bank = bank * a.tokens as usize;
+        let first = rng.below(u64::from(a.heads) - heads as u64 + 1);
+        let q_first = rng.below(a.query_words - (heads * words) as u64 + 1);
+        cover.count("second_bank", bank > 0);
+        cover.count("later_heads", first > 0 && q_first > 0);
         let mut all = runs(a, kind, rng);
-        let mut slots =
-            vec![(false, rng.bits() as u32, rng.bits() as u32, rng.bits() as u32 & 0xff); a.tokens as usize];
+        // slots of the other bank may be anything
+        let mut slots: Vec<(bool, u32, u32, u32)> = (0..a.tokens * a.banks)
+            .map(|_| (rng.one_in(2), rng.bits() as u32, rng.bits() as u32, rng.bits() as u32 & 0xff))
+            .collect();
+        slots[of_bank..of_bank + a.tokens as usize].iter_mut().for_each(|slot| slot.0 = false);
         let mut line = rng.below(1 << 30) as u32;
         for run in &mut all {
             run.line = line;
             line += kv_off + stride * kv_heads as u32 + rng.below(9) as u32;
             for i in 0..run.len {
                 let len = if i == 0 { run.len as u32 } else { 0 };
-                slots[run.slot + i] = (true, run.position as u32 + i as u32, run.line, len);
+                slots[of_bank + run.slot + i] = (true, run.position as u32 + i as u32, run.line, len);
             }
         }
         let used = all.iter().map(|r| r.slot + r.len).max().unwrap_or(1);
@@ -167,6 +181,9 @@ impl Work {
                 ("v_beats", v_beats as u32),
                 ("v_words", words as u32),
                 ("dst", dst as u32),
+                ("bank", bank as u32),
+                ("first", first as u32),
+                ("q_first", q_first as u32),
             ],
             slots,
             codes,

@@ -33,7 +33,7 @@ pub(super) struct Plan {
 }
 
 /// Command sources with the bit of the unit that they keep busy.
-const TARGETS: [(&str, u32); 11] = [
+const TARGETS: [(&str, u32); 12] = [
     ("w_cmd", 0),
     ("row_cmd", 0),
     ("norm_cmd", 0),
@@ -43,6 +43,7 @@ const TARGETS: [(&str, u32); 11] = [
     ("pack_cmd", wait::QUANT),
     ("kv_cmd", wait::KV),
     ("matrix_cmd", wait::ENGINE),
+    ("take_cmd", 0),
     ("epi_cmd", wait::EPILOGUE),
     ("attend_cmd", wait::ATTEND),
 ];
@@ -62,7 +63,7 @@ fn targets(d: &Descriptor) -> Vec<&'static str> {
             quant::KEY | quant::VALUE => vec!["quant_cmd", "kv_cmd"],
             _ => vec!["quant_cmd"],
         },
-        Some(Op::Linear) => vec!["matrix_cmd", "epi_cmd"],
+        Some(Op::Linear) => vec!["matrix_cmd", "take_cmd", "epi_cmd"],
         Some(Op::Attend) => vec!["attend_cmd"],
         Some(Op::End) | None => Vec::new(),
     }
@@ -87,6 +88,7 @@ pub(super) struct Machine {
     ports: Ports,
     top: String,
     groups: u32,
+    banks: u32,
     faults: u32,
     rng: Rng,
     cycle: u64,
@@ -109,6 +111,7 @@ impl Machine {
             ports: Ports::new(library, &top.ports)?,
             top: top.name.clone(),
             groups: of.groups,
+            banks: of.banks,
             faults: of.faults,
             rng: Rng::new(rng.bits()),
             cycle: 0,
@@ -205,7 +208,7 @@ impl Machine {
         let op = d.op().unwrap_or(Op::End);
         let value = |field: &String| {
             vec![match field.as_str() {
-                "groups" => groups,
+                "groups" => groups.saturating_sub(d.get("bank").min(self.banks - 1) * self.groups).clamp(1, self.groups),
                 "value" => u32::from(d.get("mode") == quant::VALUE),
                 name if fields_of(op).any(|f| f.name == name) => d.get(name),
                 _ => u32::MAX, // a field that no descriptor has
@@ -251,7 +254,7 @@ impl Machine {
 
     /// One pass; returns whether it ended well.
     pub(super) fn pass(&mut self, mut plan: Plan) -> Result<bool, BenchError> {
-        let groups = self.rng.within(1, self.groups.into()) as u32;
+        let groups = self.rng.within(1, u64::from(self.groups * self.banks)) as u32;
         let (line, packets) = (self.rng.bits() as u32, self.rng.bits() as u32);
         let words = plan.program.len() as u32;
         let slow = self.rng.pick(&[0, 2, 6]); // how often streams rest
