@@ -19,7 +19,7 @@ fn must_pass(name: &str, rng: &mut Rng, block: &dyn Block) -> Cover {
 
 fn case(t: u32, q: u32, p: u32, v: u32, l: u32, g: u32) -> MatrixCase {
     let cols = u64::from(15 * t + 2);
-    let engine = Tlmm { tables: t, rows: q, tokens: p, groups: g, cols, tile_rows: u64::from(13 * q), queue: 20 };
+    let engine = Tlmm { tables: t, rows: q, tokens: p, groups: g, cols, tile_rows: u64::from(13 * q), queue: 0 };
     MatrixCase { matrix: Matrix { engine, slots: v, columns: l, segments: 40 }, words: 13 }
 }
 

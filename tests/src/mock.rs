@@ -176,7 +176,7 @@ impl Card {
             }
             return;
         }
-        let count = (self.get("SLOTS") as usize).min(MACHINE.shape().tokens);
+        let count = (self.get("SLOTS") as usize).min(MACHINE.shape().slots());
         let mut pass = Pass {
             program_line: self.get("PROGRAM"),
             program_words: self.get("PROGRAM_WORDS"),
@@ -201,13 +201,15 @@ impl Card {
             match self.device.run(&pass, &mut |_| ()) {
                 Ok(result) => {
                     for index in 0..count {
+                        // results are those of a bank
+                        let place = index % MACHINE.shape().tokens;
                         let (token, logit) =
                             result.best.get(index).copied().flatten().unwrap_or((0, f32::NEG_INFINITY));
-                        self.registers.insert(offset("BEST_TOKEN") + 8 * index as u32, token);
-                        self.registers.insert(offset("BEST_LOGIT") + 8 * index as u32, logit.to_bits());
+                        self.registers.insert(offset("BEST_TOKEN") + 8 * place as u32, token);
+                        self.registers.insert(offset("BEST_LOGIT") + 8 * place as u32, logit.to_bits());
                         let bytes: Vec<u8> =
                             result.logits[index].iter().flat_map(|logit| logit.to_bits().to_le_bytes()).collect();
-                        let line = u64::from(self.get("LOGITS")) + index as u64 * u64::from(self.get("LOGITS_STRIDE"));
+                        let line = u64::from(self.get("LOGITS")) + place as u64 * u64::from(self.get("LOGITS_STRIDE"));
                         let _ = self.device.memory_mut().write(line * LINE, &bytes);
                     }
                 }

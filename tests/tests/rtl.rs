@@ -66,28 +66,30 @@ fn check(
         cache: image.sequence_line(sequence) as u32,
         run: run as u8,
     };
-    // a prefill of two passes, decode steps with the exact head and the shortlist, then a step of two sequences
+    // a prefill of two passes, on both banks if the model lets them share weights, decode steps with the exact head and the shortlist, then a step of two sequences
     let prefill = |first: usize, n: usize, sequence: usize| -> Vec<Slot> {
         let one = |i: usize| {
-            let (token, run) = ((7 * (first + i) + 3) as u32 % 50, if i == 0 { n } else { 0 });
-            slot(token, (first + i) as u32, sequence, run)
+            let run = if i % p == 0 { p.min(n - i) } else { 0 };
+            slot((7 * (first + i) + 3) as u32 % 50, (first + i) as u32, sequence, run)
         };
         (0..n).map(one).collect()
     };
+    let s = if image.wide.is_some() { machine.shape().slots() } else { p };
+    let next = 2 * s as u32 - 1;
     let passes: Vec<(Vec<Slot>, u64, u64)> = vec![
-        (prefill(0, p, 0), 0, 0),
-        (prefill(p, p - 1, 0), 1 << (p - 2), 1 << (p - 2)),
-        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 0, 1),
-        (vec![slot(41, 2 * p as u32 - 1, 0, 1)], 0, SHORTLIST | 1),
+        (prefill(0, s, 0), 0, 0),
+        (prefill(s, s - 1, 0), 1 << (s - 2), 1 << (s - 2)),
+        (vec![slot(41, next, 0, 1)], 0, 1),
+        (vec![slot(41, next, 0, 1)], 0, SHORTLIST | 1),
         (vec![slot(5, 0, 1, 1)], 0, 0),
-        (vec![slot(29, 2 * p as u32, 0, 1)], 0, SHORTLIST | 1),
-        (vec![slot(9, 2 * p as u32, 0, 1), slot(8, 1, 1, 1)], 2, 1),
+        (vec![slot(29, next + 1, 0, 1)], 0, SHORTLIST | 1),
+        (vec![slot(9, next + 1, 0, 1), slot(8, 1, 1, 1)], 2, 1),
     ];
     for (index, (slots, want_logits, want_best)) in passes.into_iter().enumerate() {
         let program = match &image.shortlist {
             Some(shortlist) if want_best & SHORTLIST != 0 => shortlist,
-            _ if want_logits | want_best == 0 => &image.body,
-            _ => &image.full,
+            _ if want_logits | want_best == 0 => image.program(slots.len(), 0, 0),
+            _ => image.program(slots.len(), 1, 1),
         };
         let want_best = want_best & !SHORTLIST;
         let (program_line, program_words) = (program.line as u32, program.descriptors.len() as u32);

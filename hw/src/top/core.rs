@@ -325,6 +325,9 @@ impl Units {
         connect(m, (kvs, "out"), (&self.kv, "cmd"));
         connect(m, (seq, "attend_cmd"), (attends, "in"));
         connect(m, (attends, "out"), (&self.attend, "cmd"));
+        for (queue, unit) in [(quants, &self.quantize), (kvs, &self.kv), (attends, &self.attend)] {
+            queue.set(m, "unit_idle_i", &unit.out("idle_o"));
+        }
         for unit in 0..self.attention_units {
             for part in ["k", "v"] {
                 let name = format!("{part}{unit}");
@@ -344,27 +347,22 @@ impl Units {
         let [quants, kvs, attends] = &self.queues;
         let bits = [
             (wait::GATHER, idle(&self.gather)),
-            (wait::QUANT, idle(quants) & idle(&self.quantize) & self.matrix.out("pack_idle_o")),
+            (wait::QUANT, idle(quants) & self.matrix.out("pack_idle_o")),
             (wait::ENGINE, idle(&self.matrix)),
             (wait::EPILOGUE, idle(&self.epilogue) & idle(&self.head) & self.write.out("head_idle_o")),
-            (wait::ATTEND, idle(attends) & idle(&self.attend)),
-            (wait::KV, idle(kvs) & idle(&self.kv) & self.write.out("kv_idle_o")),
+            (wait::ATTEND, idle(attends)),
+            (wait::KV, idle(kvs) & self.write.out("kv_idle_o")),
         ];
         let mut bits: Vec<(u32, Expr)> = bits.into_iter().collect();
         bits.sort_by_key(|(bit, _)| std::cmp::Reverse(*bit));
         cat(bits.iter().map(|(_, e)| e))
     }
 
-    /// A pulse for each finished command of the units that may lag, in their order. Quantiser and attention rest for a
-    /// cycle between commands.
+    /// A pulse for each finished command of the units that may lag, in their order.
     fn done(&self, m: &mut Module) -> Expr {
-        let rises = |m: &mut Module, name: &str, unit: &Placed| {
-            let busy_q = m.reg_reset(&format!("{name}_busy_q"), &lit(0, 1));
-            m.next(&busy_q, &!unit.out("idle_o"));
-            &busy_q & unit.out("idle_o")
-        };
-        let (quant, attend) = (rises(m, "quant", &self.quantize), rises(m, "attend", &self.attend));
-        m.wire("commands_done", &cat([&attend, &self.epilogue.out("done_o"), &quant]))
+        let [quants, kvs, attends] = [0, 1, 2].map(|at| self.queues[at].out("done_o"));
+        m.unused("kv_done", &[kvs]);
+        m.wire("commands_done", &cat([&attends, &self.epilogue.out("done_o"), &quants]))
     }
 
     /// Beats that pass at each reading port, and at the writing one.

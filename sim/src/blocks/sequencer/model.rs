@@ -208,7 +208,9 @@ impl Machine {
         let op = d.op().unwrap_or(Op::End);
         let value = |field: &String| {
             vec![match field.as_str() {
-                "groups" => groups.saturating_sub(d.get("bank").min(self.banks - 1) * self.groups).clamp(1, self.groups),
+                "groups" => {
+                    groups.saturating_sub(d.get("bank").min(self.banks - 1) * self.groups).clamp(1, self.groups)
+                }
                 "value" => u32::from(d.get("mode") == quant::VALUE),
                 name if fields_of(op).any(|f| f.name == name) => d.get(name),
                 _ => u32::MAX, // a field that no descriptor has
