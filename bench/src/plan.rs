@@ -51,16 +51,16 @@ impl Plan {
             at = match d.op() {
                 Some(Op::Linear) if head => HEAD,
                 Some(Op::Linear) => match (d.get("mode"), at) {
-                    (epilogue::ROPE, _) => QKV,
+                    (epilogue::ROPE, _) | (epilogue::STORE, ..=O) => QKV,
                     (epilogue::SILU | epilogue::RELU2, _) => GATE,
-                    (_, 0..=QKV) => QKV,
-                    (_, HEADS..=O) => O,
-                    (_, 7..=GATE) => GATE,
+                    (_, ..=O) => O,
                     _ => DOWN,
                 },
                 Some(Op::Attend) => ATTENTION,
                 Some(Op::Quant) if head => HEAD - 1,
                 Some(Op::Quant) if matches!(d.get("mode"), quant::QUERY | quant::KEY | quant::VALUE) => HEADS,
+                // a second bank's vectors come after the first bank's linear descriptor
+                Some(Op::Quant) if d.get("bank") == 1 && matches!(at, QKV | O | GATE | DOWN) => at - 1,
                 Some(Op::Quant) => match at {
                     QKV => QKV - 1,
                     HEADS | ATTENTION => O - 1,

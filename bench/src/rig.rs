@@ -109,7 +109,8 @@ impl Rig {
 
     /// Slots of each pass, and those whose best token is wanted.
     fn passes(&self, case: &Case) -> Vec<(Vec<Slot>, u64)> {
-        let p = self.image.shape.tokens;
+        let bank = self.image.shape.tokens;
+        let p = if self.image.wide.is_some() { self.image.shape.slots() } else { bank };
         match case.kind {
             Kind::Decode { context } => vec![(vec![self.slot(0, context, 0, 1)], 1)],
             Kind::Batch { sequences, context } => {
@@ -120,7 +121,8 @@ impl Rig {
                 .step_by(p)
                 .map(|first| {
                     let n = p.min(tokens - first);
-                    let slots = (0..n).map(|i| self.slot(0, first + i, 0, if i == 0 { n } else { 0 })).collect();
+                    let run = |i: usize| if i % bank == 0 { bank.min(n - i) } else { 0 };
+                    let slots = (0..n).map(|i| self.slot(0, first + i, 0, run(i))).collect();
                     (slots, if first + n == tokens { 1 << (n - 1) } else { 0 })
                 })
                 .collect(),
@@ -147,10 +149,12 @@ impl Rig {
             seconds: 0.0,
         };
         for (slots, want_best) in self.passes(case) {
-            let program = match (want_best, case.head) {
-                (0, _) => &self.image.body,
-                (_, Head::Exact) => &self.image.full,
-                (_, Head::Shortlist) => self.image.shortlist.as_ref().context("this model has no shortlist")?,
+            let program = match case.head {
+                Head::Shortlist if want_best != 0 && slots.len() == 1 => {
+                    self.image.shortlist.as_ref().context("this model has no shortlist")?
+                }
+                // logits, so that the head is the exact one
+                _ => self.image.program(slots.len(), want_best, 0),
             };
             let weights = program
                 .descriptors
