@@ -1,12 +1,10 @@
 //! Finds the nodes of a Zynq's logic by their names and reads what the kernel says about them.
 
 use super::error::{DeviceError, Trouble};
+use spec::nodes::PREFIX;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// What names of UIO devices and buffers begin with, as the device tree gives them.
-const PREFIX: &str = "tercet";
 
 /// A folder of attributes.
 #[derive(Clone, Debug)]
