@@ -11,6 +11,7 @@ namespace eval design {
     variable file ""
     variable title ""
     variable checked 0
+    variable shapes {}       ;# what cells look like, until their properties change
 }
 
 proc design::config {cell} { return [lindex [dict get $design::cells $cell] 1] }
@@ -19,7 +20,8 @@ proc design::config {cell} { return [lindex [dict get $design::cells $cell] 1] }
 proc design::shape {cell} {
     lassign [dict get $design::cells $cell] vlnv config
     if {[string match "*:tercet_ip" $vlnv]} { return $ipcore::shape }
-    return [catalog::expand $vlnv $config]
+    if {![dict exists $design::shapes $cell]} { dict set design::shapes $cell [catalog::expand $vlnv $config] }
+    return [dict get $design::shapes $cell]
 }
 
 # The description of `cell/name`, or an error that lists what there is.
@@ -69,6 +71,7 @@ proc mock::do::apply_bd_automation {options object} {
     lassign [dict get $design::cells $name] vlnv config
     dict set config PSU__USE__M_AXI_GP1 1
     dict set design::cells $name [list $vlnv $config]
+    dict unset design::shapes $name
 }
 
 # Sets CONFIG.* of a cell or an external port.
@@ -83,6 +86,7 @@ proc design::set_config {object key value} {
     catalog::check_property $vlnv $key
     dict set config $key $value
     dict set design::cells $name [list $vlnv $config]
+    dict unset design::shapes $name
 }
 
 proc design::get_config {object key} {
@@ -318,7 +322,8 @@ proc design::check_machine {} {
         set ranges [lmap one [dict get $design::spaces $space] { lrange $one 0 1 }]
         if {$memory eq ""} { set memory $ranges }
         if {$ranges ne $memory} { error "$space does not see the memory that other ports see" }
-        set need [expr {$::kind eq "zynq" ? [lindex $::memory_low 1] : $::segments * $::segment_bytes}]
+        # what drivers are told of
+        regexp {"memory":\s*\{\s*"base":[^,]*,\s*"bytes":\s*(\d+)} [tercet::slurp $::manifest] all need
         if {[::tcl::mathop::+ {*}[lmap one $ranges { lindex $one 1 }]] < $need} { error "$space sees less than $need bytes" }
     }
     set homes {}
@@ -329,7 +334,8 @@ proc design::check_machine {} {
     }
     if {$homes ne [list [list [expr {$::registers_base}] [expr {$::registers_bytes}]]]} { error "registers lie at $homes" }
     # whoever fills memory sees it where the machine does
-    if {[dict exists $design::spaces xdma/M_AXI]} {
+    if {[dict exists $design::cells xdma]} {
+        if {![dict exists $design::spaces xdma/M_AXI]} { error "xdma/M_AXI sees no memory" }
         if {[lmap one [dict get $design::spaces xdma/M_AXI] { lrange $one 0 1 }] ne $memory} { error "xdma/M_AXI sees other memory than the machine" }
     }
 }

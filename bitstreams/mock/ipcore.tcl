@@ -16,13 +16,22 @@ namespace eval ipcore {
     variable registers {}   ;# name -> dict
 }
 
+# Lines from one that is `first` to one that is `last`, without the two.
+proc ipcore::between {text first last} {
+    set lines [split $text "\n"]
+    set begin [lsearch -exact $lines $first]
+    set end [lsearch -exact -start $begin $lines $last]
+    if {$begin < 0 || $end < 0} { error "there is no \"$first\"" }
+    return [lrange $lines $begin+1 $end-1]
+}
+
 # Ports of a module with one declaration a line: name -> {in|out width}.
 proc ipcore::ports_of {text module} {
-    if {![regexp "module $module \\((.*?)\\n\\);" $text all body]} { error "there is no module $module" }
     set ports {}
-    foreach {all dir range high name} [regexp -all -inline {(input|output)\s+wire\s+(\[(\d+):0\]\s+)?(\w+)} $body] {
+    foreach line [ipcore::between $text "module $module (" ");"] {
+        if {![regexp {^    (input |output) wire (\[(\d+):0\] )?(\w+),?$} $line all dir range high name]} { continue }
         if {[dict exists $ports $name]} { error "$module has two ports $name" }
-        dict set ports $name [list [string map {input in output out} $dir] [expr {$range eq "" ? 1 : $high + 1}]]
+        dict set ports $name [list [string map {"input " in output out} $dir] [expr {$range eq "" ? 1 : $high + 1}]]
     }
     return $ports
 }
@@ -38,23 +47,21 @@ proc ipcore::listed {manifest} {
 
 # Reads the files of the core and checks that the wrapper passes every port of the machine on, once.
 proc ipcore::read {files} {
-    set text {}
-    foreach file $files { dict set text [file tail $file] [tercet::slurp $file] }
-    set top [ipcore::ports_of [dict get $text tercet_top.v] tercet_top]
+    set top [ipcore::ports_of [tercet::slurp [lsearch -inline $files */tercet_top.v]] tercet_top]
     set listed [ipcore::listed [tercet::slurp [file join $::kit .. manifest.json]]]
     if {$top ne $listed} { error "the ports of tercet_top are not those of the manifest" }
-    set wrapper [dict get $text tercet_ip.v]
+    set wrapper [tercet::slurp [lsearch -inline $files */tercet_ip.v]]
     set ipcore::ports [ipcore::ports_of $wrapper tercet_ip]
-    if {![regexp {tercet_top machine \((.*?)\n    \);} $wrapper all inside]} { error "tercet_ip has no instance of tercet_top" }
     set seen {}
-    foreach {all name expression} [regexp -all -inline {\.(\w+)\(([^\n]*)\)(?=,?\n)} "$inside\n"] {
-        if {$name in $seen} { error "tercet_ip connects $name twice" }
+    foreach line [ipcore::between $wrapper "    tercet_top machine (" "    );"] {
+        if {![regexp {^        \.(\w+)\((.*)\),?$} $line all name expression]} { error "tercet_ip: what is $line?" }
+        if {[dict exists $seen $name]} { error "tercet_ip connects $name twice" }
         if {![dict exists $top $name]} { error "tercet_top has no port $name" }
         if {[string trim $expression] eq ""} { error "tercet_ip leaves $name open" }
-        lappend seen $name
+        dict set seen $name 1
     }
     dict for {name about} $top {
-        if {$name ni $seen} { error "tercet_ip does not connect $name" }
+        if {![dict exists $seen $name]} { error "tercet_ip does not connect $name" }
         if {![dict exists $ipcore::ports $name]} { error "tercet_ip has no port $name" }
         lassign [dict get $ipcore::ports $name] dir width
         set wider [regexp {_(awid|arid|bid|rid|awaddr|araddr)$} $name]
