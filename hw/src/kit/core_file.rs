@@ -16,9 +16,9 @@ impl Kit<'_> {
              filesets:\n  rtl:\n    files:\n{files}    file_type: verilogSource\n  ip:\n    files:\n      - kit/tercet_ip.v\n    \
              file_type: verilogSource\n\n\
              targets:\n  default: &default\n    filesets: [rtl]\n    toplevel: tercet_top\n\n  \
-             lint:\n    <<: *default\n    filesets: [rtl, ip]\n    toplevel: tercet_ip\n    default_tool: verilator\n    tools:\n      \
-             verilator:\n        mode: lint-only\n        verilator_options: [-Wall]\n\n  \
-             synth:\n    <<: *default\n    default_tool: vivado\n    tools:\n      vivado:\n        part: {part}\n        pnr: none\n",
+             lint:\n    <<: *default\n    filesets: [rtl, ip]\n    toplevel: tercet_ip\n    flow: lint\n    flow_options:\n      \
+             tool: verilator\n      verilator_options: [-Wall]\n\n  \
+             synth:\n    <<: *default\n    flow: vivado\n    flow_options:\n      part: {part}\n      pnr: none\n",
             self.origin("#"),
             env!("CARGO_PKG_VERSION"),
         )

@@ -20,6 +20,7 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use manifest::EVIDENCE;
+pub use settings::VIVADO;
 
 /// Why there is no kit.
 #[derive(Debug, Error)]

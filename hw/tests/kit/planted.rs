@@ -22,7 +22,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("u50", "bd.tcl", "core_reset/slowest_sync_clk control/aclk1}", "core_reset/slowest_sync_clk}", "control/aclk1 is not connected"),
     ("u50", "bd.tcl", "connect_bd_net [get_bd_pins tercet/irq] [get_bd_pins xdma/usr_irq_req]\n", "", "xdma/usr_irq_req is not connected"),
     ("u50", "bd.tcl", "connect_bd_net [get_bd_pins cattrip/Res] [get_bd_ports hbm_cattrip]\n", "", "port hbm_cattrip is not connected"),
-    ("u50", "bd.tcl", " dma/aclk hbm/AXI", " hbm/AXI", "dma/aclk is not connected"),
+    ("u50", "bd.tcl", " dma/aclk hbm/AXI", " hbm/AXI", "dma has no clock"),
     // widths, protocols, clocks
     ("kv260", "settings.tcl", "port_bits        128", "port_bits        64", "m_axi_gmem0 has 128 bits of data"),
     ("u50", "bd.tcl", "lappend core gmem$port/aclk hbm", "lappend other gmem$port/aclk hbm", "is not connected"),
