@@ -175,3 +175,6 @@ proc mock::do::report_route_status {options} {
         "           # of fully routed nets............. :      [expr {200000 - $mock::settings(unrouted)}] :" \
         "       # of nets with routing errors.......... :           0 :"] \n]]
 }
+
+# --- the card's JTAG ---------------------------------------------------------
+proc mock::do::get_hw_devices {options args} { return hw|xcu50_0 }

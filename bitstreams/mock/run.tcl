@@ -18,7 +18,7 @@ while {[llength $rest]} {
     set mock::settings($key) $value
 }
 set argc [llength $argv]
-foreach file {commands catalog design ipcore flow xdc} { source [file join $here $file.tcl] }
+foreach file {commands catalog design addresses ipcore flow xdc} { source [file join $here $file.tcl] }
 
 # the two programs that the scripts call
 rename exec mock::exec

@@ -48,7 +48,10 @@ fn main() -> anyhow::Result<()> {
     let written = match arguments.kit {
         true => {
             let (written, files) = hw::kit::write(&machine, &dir)?;
-            println!("{files} files that build a bitstream in {}; bitstreams/README.md says how", dir.join("kit").display());
+            println!(
+                "{files} files that build a bitstream in {}; bitstreams/README.md says how",
+                dir.join("kit").display()
+            );
             written
         }
         false => hw::output::write(&machine, &dir)?,

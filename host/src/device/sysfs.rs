@@ -92,7 +92,12 @@ impl ZynqNodes {
                     (node, name)
                 };
                 let found = names(&uios)?.into_iter().map(named).collect();
-                choose("UIO device", &uios, found, "load the bitstream with its device tree, e.g. `sudo xmutil loadapp tercet-kv260`")?
+                choose(
+                    "UIO device",
+                    &uios,
+                    found,
+                    "load the bitstream with its device tree, e.g. `sudo xmutil loadapp tercet-kv260`",
+                )?
             }
         };
         let found = names(&buffers)?.into_iter().map(|name| (name.clone(), name)).collect();

@@ -10,7 +10,10 @@ use spec::regs::{ABI, WINDOW};
 /// What `evidence` may say, and what that means.
 pub const EVIDENCE: [(&str, &str); 3] = [
     ("generated", "scripts and Verilog, no tool has built them; `build` is null"),
-    ("built", "Vivado made the bitstreams whose hashes `build` has, with all timing met, all nets routed, no critical rule broken"),
+    (
+        "built",
+        "Vivado made the bitstreams whose hashes `build` has, with all timing met, all nets routed, no critical rule broken",
+    ),
     ("verified", "as built, and `host verify` passed on the board with them; nothing writes this by itself"),
 ];
 

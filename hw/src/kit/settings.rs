@@ -64,10 +64,7 @@ impl Kit<'_> {
         set("memory_high", pair(zynq.high));
         let slaves = zynq.slaves.iter().take(self.machine.ports as usize);
         let slaves = slaves.map(|s| {
-            format!(
-                "\n    {{interface {} clock {} number {} segment {}}}",
-                s.interface, s.clock, s.number, s.segment
-            )
+            format!("\n    {{interface {} clock {} number {} segment {}}}", s.interface, s.clock, s.number, s.segment)
         });
         set("slaves", format!("{{{}\n}}", slaves.collect::<String>()));
     }

@@ -56,7 +56,8 @@ impl Kit<'_> {
         }
         if crosses {
             ports.push(
-                "    (* X_INTERFACE_INFO = \"xilinx.com:signal:clock:1.0 irq_aclk CLK\" *)\n    input  wire irq_aclk".into(),
+                "    (* X_INTERFACE_INFO = \"xilinx.com:signal:clock:1.0 irq_aclk CLK\" *)\n    input  wire irq_aclk"
+                    .into(),
             );
         }
         let _ = write!(text, "{}\n);\n", ports.join(",\n"));

@@ -91,7 +91,9 @@ fn the_machine_alone() {
 #[test]
 fn unknown_arguments_and_directives_are_refused() {
     let copy = Copy::of("kv260");
-    for (word, says) in [("out-of-context", "unknown argument"), ("plaice=Explore", "unknown argument"), ("place=Fast", "is none of")] {
+    for (word, says) in
+        [("out-of-context", "unknown argument"), ("plaice=Explore", "unknown argument"), ("place=Fast", "is none of")]
+    {
         let output = copy.build(&["--", word]);
         assert!(!output.status.success() && said(&output).contains(says), "{word}: {}", said(&output));
     }
@@ -111,4 +113,18 @@ fn variants_of_a_board_build() {
     kit::write(&variant("mhz = 250", "mhz = 280"), dir.path()).unwrap();
     let output = Copy::from(dir.path()).build(&[]);
     assert!(said(&output).contains("of 280 MHz") && !output.status.success(), "{}", said(&output));
+}
+
+/// The two other scripts of a kit.
+#[test]
+fn scripts_that_stand_alone_run() {
+    let copy = Copy::of("u50");
+    let output = copy.script("package_ip.tcl", &[]);
+    assert!(output.status.success() && copy.kit().join("work/ip/component.xml").exists(), "{}", said(&output));
+    let missing = copy.script("program.tcl", &["--", "out/tercet-u50.bit"]);
+    assert!(!missing.status.success() && said(&missing).contains("give the bitstream"), "{}", said(&missing));
+    assert!(copy.build(&[]).status.success());
+    let bit = copy.kit().join("out/tercet-u50.bit");
+    let output = copy.script("program.tcl", &["--", bit.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
 }

@@ -39,6 +39,15 @@ fn manifests_tell_everything_and_claim_nothing() {
     }
 }
 
+/// The page says what every value of `evidence` means, and no other.
+#[test]
+fn the_page_knows_the_evidence() {
+    let page = include_str!("../../../bitstreams/README.md");
+    let table = page.split("`evidence` in the manifest").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+    let names: Vec<&str> = table.lines().skip(2).map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(names, EVIDENCE.map(|(name, _)| name));
+}
+
 /// What differs from preset to preset is kept in `bitstreams` for readers. `TERCET_BLESS=1 cargo test -p hw --test kit copies`
 /// writes it.
 #[test]
@@ -78,7 +87,10 @@ fn the_core_file_lists_the_modules() {
     for name in PRESETS {
         let text = fs::read_to_string(original(name).join("tercet.core")).unwrap();
         let list = fs::read_to_string(original(name).join("filelist.f")).unwrap();
-        assert!(text.starts_with("CAPI=2:\n") && text.contains(&format!("name: tercet:accelerator:tercet_{name}:")), "{text}");
+        assert!(
+            text.starts_with("CAPI=2:\n") && text.contains(&format!("name: tercet:accelerator:tercet_{name}:")),
+            "{text}"
+        );
         assert!(list.lines().all(|file| text.contains(&format!("      - {file}\n"))));
     }
 }

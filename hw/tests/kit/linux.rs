@@ -73,7 +73,9 @@ fn the_card_has_the_memory_that_the_driver_expects() {
 #[test]
 fn rules_cover_the_names() {
     let rules = fs::read_to_string(original("kv260").join("kit/60-tercet.rules")).unwrap();
-    assert!(rules.contains(&format!("ATTR{{name}}==\"{PREFIX}*\"")) && rules.contains(&format!("KERNEL==\"{PREFIX}*|")));
+    assert!(
+        rules.contains(&format!("ATTR{{name}}==\"{PREFIX}*\"")) && rules.contains(&format!("KERNEL==\"{PREFIX}*|"))
+    );
 }
 
 #[test]

@@ -70,8 +70,12 @@ impl Copy {
 
     /// Runs the build with Vivado mocked.
     fn build(&self, words: &[&str]) -> Output {
+        self.script("build.tcl", words)
+    }
+
+    fn script(&self, name: &str, words: &[&str]) -> Output {
         let mock = concat!(env!("CARGO_MANIFEST_DIR"), "/../bitstreams/mock/run.tcl");
-        run("tclsh", &[&[mock, self.kit().join("build.tcl").to_str().unwrap()], words].concat())
+        run("tclsh", &[&[mock, self.kit().join(name).to_str().unwrap()], words].concat())
     }
 
     fn manifest(&self) -> Value {

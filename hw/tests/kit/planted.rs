@@ -3,6 +3,7 @@
 use crate::{Copy, said};
 
 /// Preset, file, what stands there, what is put there, what the mock says of it.
+#[rustfmt::skip]
 const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     // names of commands, options, properties, cores
     ("kv260", "build.tcl", "\nopt_design", "\noptimize_design", "there is no command optimize_design"),
