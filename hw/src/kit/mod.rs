@@ -1,6 +1,6 @@
 //! What a bitstream needs besides the machine's Verilog: scripts, block design, constraints, device tree, manifest.
 //!
-//! [`write`] puts it beside the Verilog, in the folder `kit`. The scripts themselves stand in `bitstreams/tcl` and are the
+//! [`write()`] puts it beside the Verilog, in the folder `kit`. The scripts themselves stand in `bitstreams/tcl` and are the
 //! same for every preset; what differs goes into `settings.tcl`, which is made here from the preset and from [`board`].
 //! Nothing here has been through place and route: a manifest says `generated` until a tool says otherwise.
 
