@@ -14,7 +14,7 @@ pub struct BitstreamArgs {
     /// Built-in preset with a board, or a path ending in .toml
     #[arg(long, default_value = "kv260")]
     preset: String,
-    /// Folder for Verilog and kit [default: build/<preset>]
+    /// Folder for Verilog and kit [default: build/PRESET]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Place and route tercet_top alone: its timing, no bitstream
