@@ -91,6 +91,27 @@ fn boards_write_the_text_of_the_cpu() {
     }
 }
 
+/// A bitstream's manifest is compared with what the board shows: of another preset, it says what to load.
+#[test]
+fn doctor_compares_the_manifest() {
+    let kit = tempfile::tempdir().unwrap();
+    hw::kit::write(&hw::preset::load("kv260").unwrap(), kit.path()).unwrap();
+    let manifest = path_text(&kit.path().join("kit/manifest.json"));
+    let board = Process::start("axi");
+    let line = ["doctor", "--backend", "axi", "--device", &board.path(), "--manifest", &manifest];
+    let other = host(&line);
+    assert_eq!(other.code, Some(76), "{}", other.stdout);
+    for part in ["on the board", "xmutil loadapp tercet-kv260"] {
+        assert!(other.stdout.contains(part), "{part}: {}", other.stdout);
+    }
+    // of this board, but nothing was built from it: works, and is remarked upon
+    let hash = hw::preset::load("sim-tiny").unwrap().hash();
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace(&hw::preset::load("kv260").unwrap().hash(), &hash)).unwrap();
+    let own = host(&line).ok();
+    assert!(own.stdout.contains("nothing was built from it"), "{}", own.stdout);
+}
+
 #[test]
 fn the_cycles_of_the_engine_add_up() {
     let board = Process::start("axi");

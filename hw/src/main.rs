@@ -21,6 +21,9 @@ struct Arguments {
     /// Print widths, memories, latencies, ports, cycles and bytes per token, write nothing
     #[arg(long, conflicts_with = "list")]
     explain: bool,
+    /// Write what builds a bitstream as well: scripts, block design, constraints, device tree, tercet.core
+    #[arg(long, conflicts_with_all = ["list", "explain"])]
+    kit: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,7 +45,18 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let dir = arguments.out.unwrap_or_else(|| PathBuf::from("build").join(&machine.name));
-    let modules = hw::output::write(&machine, &dir)?;
-    println!("{modules} modules of preset {}, configuration {}, in {}", machine.name, machine.hash(), dir.display());
+    let written = match arguments.kit {
+        true => {
+            let (written, files) = hw::kit::write(&machine, &dir)?;
+            println!(
+                "{files} files that build a bitstream in {}; bitstreams/README.md says how",
+                dir.join("kit").display()
+            );
+            written
+        }
+        false => hw::output::write(&machine, &dir)?,
+    };
+    let (modules, name, hash) = (written.files.len(), &machine.name, machine.hash());
+    println!("{modules} modules of preset {name}, configuration {hash}, in {}", dir.display());
     Ok(())
 }

@@ -3,7 +3,9 @@
 use crate::ir::{Design, Dir, Interface};
 use crate::preset::{Machine, PresetError};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -35,9 +37,29 @@ fn at<T>(path: &Path, result: std::io::Result<T>) -> Result<T, OutputError> {
 
 /// Writes beside the target and renames, so that a reader never sees half a file.
 fn replace(path: &Path, text: &str) -> Result<(), OutputError> {
+    place(path, text, false)
+}
+
+/// As [`replace`]; the folder is made, and the file may be a program.
+pub(crate) fn place(path: &Path, text: &str, executable: bool) -> Result<(), OutputError> {
+    if let Some(folder) = path.parent() {
+        at(folder, fs::create_dir_all(folder))?;
+    }
     let fresh = path.with_extension("tmp");
     at(&fresh, fs::write(&fresh, text))?;
+    if executable {
+        at(&fresh, fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)))?;
+    }
     at(path, fs::rename(&fresh, path))
+}
+
+/// What was written of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Paths of the modules, in the order of `filelist.f`.
+    pub files: Vec<String>,
+    /// SHA-256 of all modules in that order.
+    pub sha256: String,
 }
 
 fn ports_of(top: &Interface) -> Value {
@@ -69,8 +91,8 @@ fn manifest(machine: &Machine, design: &Design, top: &Interface) -> String {
     format!("{manifest:#}\n")
 }
 
-/// Generates a machine and writes it to `dir`. Returns the number of modules.
-pub fn write(machine: &Machine, dir: &Path) -> Result<usize, OutputError> {
+/// Generates a machine and writes it to `dir`.
+pub fn write(machine: &Machine, dir: &Path) -> Result<Written, OutputError> {
     let mut design = Design::default();
     let top = machine.build(&mut design).map_err(PresetError::from)?;
     let (rtl, manifest_path) = (dir.join("rtl"), dir.join("manifest.json"));
@@ -90,18 +112,20 @@ pub fn write(machine: &Machine, dir: &Path) -> Result<usize, OutputError> {
         machine.hash(),
         machine.name
     );
-    let (mut files, mut count) = (String::new(), 0);
+    let (mut files, mut sum) = (Vec::new(), Sha256::new());
     for (name, text) in design.modules() {
         let path = fresh.join(format!("{name}.v"));
-        at(&path, fs::write(&path, format!("{head}{text}")))?;
-        files.push_str(&format!("rtl/{name}.v\n"));
-        count += 1;
+        let text = format!("{head}{text}");
+        at(&path, fs::write(&path, &text))?;
+        sum.update(&text);
+        files.push(format!("rtl/{name}.v"));
     }
     if rtl.exists() {
         at(&rtl, fs::remove_dir_all(&rtl))?;
     }
     at(&rtl, fs::rename(&fresh, &rtl))?;
-    replace(&dir.join("filelist.f"), &files)?;
+    replace(&dir.join("filelist.f"), &files.iter().map(|file| format!("{file}\n")).collect::<String>())?;
     replace(&manifest_path, &manifest(machine, &design, &top))?;
-    Ok(count)
+    let sha256 = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Written { files, sha256 })
 }

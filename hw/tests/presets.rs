@@ -131,7 +131,7 @@ fn output_is_stable_complete_and_replaceable() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("a"), folder.path().join("b"));
     let machine = load("odd").unwrap();
-    let modules = write(&machine, &first).unwrap();
+    let modules = write(&machine, &first).unwrap().files.len();
     write(&load("sim-tiny").unwrap(), &second).unwrap();
     write(&machine, &second).unwrap(); // replaces the other preset, nothing stale stays
     let (mut a, mut b) = (BTreeMap::new(), BTreeMap::new());

@@ -8,6 +8,7 @@
 //!   accelerator's (`device`) arithmetic. Slow and obvious: everything fast is compared with it.
 //! * [`program`], [`regs`]: what the host tells the machine.
 //! * [`transport`]: how it reaches it.
+//! * [`nodes`]: what a board's nodes are called.
 //!
 //! No input or output, no threads, no unsafe code.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod crc32c;
 pub mod device;
 pub mod format;
 pub mod model;
+pub mod nodes;
 pub mod numerics;
 pub mod program;
 pub mod regs;

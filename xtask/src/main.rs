@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod bench;
+mod bitstream;
 mod check;
 mod explore;
 mod levels;
@@ -40,6 +41,8 @@ enum Verb {
     },
     /// Area of a preset by Yosys, per module and in total, against the board's capacity.
     Synth(synth::SynthArgs),
+    /// Verilog, and with Vivado the bitstream of a preset for its board; `--dry-run` without Vivado.
+    Bitstream(bitstream::BitstreamArgs),
     /// Machines of other sizes by formula, checked against the benchmark of the RTL: tokens a second against area.
     Explore(explore::ExploreArgs),
     /// Speed of the CPU backend, beside other engines, and of the simulation.
@@ -74,6 +77,7 @@ fn main() -> Result<()> {
         Verb::Aarch64 => aarch64::test(),
         Verb::Mutate { name } => run::run("cargo", &["run", "--release", "-p", "sim", "--bin", "mutate", &name]),
         Verb::Synth(args) => synth::synth(&args),
+        Verb::Bitstream(args) => bitstream::bitstream(&args),
         Verb::Explore(args) => explore::explore(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
         Verb::Bench { what: Bench::Kv260 { options } } => {

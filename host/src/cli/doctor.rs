@@ -6,6 +6,7 @@ use super::output;
 use clap::Args;
 use host::device::doctor::{Finding, examine, trouble};
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Options of `doctor`.
 #[derive(Args, Debug)]
@@ -19,6 +20,9 @@ Nothing that is changed stays changed; a model on the board stays there.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     board: BoardArgs,
+    /// Manifest of the kit that the bitstream came from [default: the one beside the bitstream that was loaded]
+    #[arg(long, value_name = "FILE", help_heading = "Board")]
+    manifest: Option<PathBuf>,
     /// Print one object
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -26,7 +30,7 @@ pub struct DoctorArgs {
 
 /// Runs the command. It fails if something does not work.
 pub fn run(args: &DoctorArgs) -> Result<(), CliError> {
-    let findings = examine(&args.board.address()?, args.board.preset.as_deref());
+    let findings = examine(&args.board.address()?, args.board.preset.as_deref(), args.manifest.as_deref());
     let trouble = trouble(&findings);
     if args.json {
         let one = |f: &Finding| json!({"check": f.check, "verdict": f.verdict.name(), "found": f.found, "fix": f.fix});

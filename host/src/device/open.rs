@@ -9,6 +9,7 @@ use super::node::simulated::{Standin, StandinEvents, pipe};
 use super::node::{CacheSync, EventNode, Window, is_real, lock::lock};
 use super::sysfs::{Attributes, ZynqNodes};
 use super::xdma::{Xdma, XdmaNodes};
+use spec::nodes::CARD_MEMORY;
 use spec::transport::Transport;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -45,9 +46,6 @@ pub struct Opened {
     /// Whether its clock is Verilator's.
     pub simulated: bool,
 }
-
-/// Memory of a card if nobody says otherwise.
-const CARD_MEMORY: (u64, u64) = (0, 8 << 30);
 
 fn open_node(path: &Path, read: bool, write: bool) -> Result<File, DeviceError> {
     let file = OpenOptions::new().read(read).write(write).open(path);

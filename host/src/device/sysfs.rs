@@ -1,12 +1,10 @@
 //! Finds the nodes of a Zynq's logic by their names and reads what the kernel says about them.
 
 use super::error::{DeviceError, Trouble};
+use spec::nodes::PREFIX;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// What names of UIO devices and buffers begin with, as the device tree gives them.
-const PREFIX: &str = "tercet";
 
 /// A folder of attributes.
 #[derive(Clone, Debug)]
@@ -94,7 +92,12 @@ impl ZynqNodes {
                     (node, name)
                 };
                 let found = names(&uios)?.into_iter().map(named).collect();
-                choose("UIO device", &uios, found, "load the bitstream with its device tree, e.g. `xmutil loadapp`")?
+                choose(
+                    "UIO device",
+                    &uios,
+                    found,
+                    "load the bitstream with its device tree, e.g. `sudo xmutil loadapp tercet-kv260`",
+                )?
             }
         };
         let found = names(&buffers)?.into_iter().map(|name| (name.clone(), name)).collect();
@@ -105,5 +108,34 @@ impl ZynqNodes {
             memory: folder.join(&buffer),
             buffer: Attributes(buffers.join(buffer)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The nodes of a bitstream's device tree are the ones that are found, among others.
+    #[test]
+    fn the_nodes_of_a_kit_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        hw::kit::write(&hw::preset::load("kv260").unwrap(), dir.path()).unwrap();
+        let overlay = fs::read_to_string(dir.path().join("kit/tercet.dts")).unwrap();
+        let property = |name: &str| {
+            let (_, rest) = overlay.split_once(&format!("{name} = \"")).unwrap();
+            rest.split('"').next().unwrap().to_string()
+        };
+        let class = dir.path().join("sys/class");
+        for (node, name) in [("uio0", "axi-pmon"), ("uio5", &property("linux,uio-name"))] {
+            fs::create_dir_all(class.join("uio").join(node).join("maps/map0")).unwrap();
+            fs::write(class.join("uio").join(node).join("name"), format!("{name}\n")).unwrap();
+        }
+        let buffer = property("device-name");
+        for name in [buffer.as_str(), "udmabuf0"] {
+            fs::create_dir_all(class.join("u-dma-buf").join(name)).unwrap();
+        }
+        let nodes = ZynqNodes::find(Some(dir.path())).unwrap();
+        assert_eq!(nodes.uio, dir.path().join("uio5"));
+        assert_eq!(nodes.memory, dir.path().join(&buffer));
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! * [`system`]: nodes, rights, modules, link, memory set aside.
 //! * [`machine`]: identity, registers, clock, interrupt, memory.
+//! * [`manifest`]: whether the bitstream is the one that its kit describes.
 
 pub mod machine;
+pub mod manifest;
 pub mod system;
 
 use super::error::{DeviceError, Trouble};
 use super::open::Address;
+use std::path::Path;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +79,9 @@ impl Finding {
     }
 }
 
-/// Looks at everything, from the outside in. What is behind something broken is not looked at.
-pub fn examine(address: &Address, preset: Option<&str>) -> Vec<Finding> {
+/// Looks at everything, from the outside in. What is behind something broken is not looked at. `kit` is the manifest of the
+/// bitstream's kit, if it is not where the board's loader has it.
+pub fn examine(address: &Address, preset: Option<&str>, kit: Option<&Path>) -> Vec<Finding> {
     let mut findings = system::examine(address);
     let broken = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)));
     if broken {
@@ -85,7 +89,14 @@ pub fn examine(address: &Address, preset: Option<&str>) -> Vec<Finding> {
         return findings;
     }
     match address.open() {
-        Ok(board) => findings.extend(machine::examine(board, preset)),
+        Ok(mut board) => {
+            let shown = manifest::Shown::read(&mut board.transport);
+            findings.extend(machine::examine(board, preset));
+            findings.push(match shown {
+                Ok(shown) => manifest::check(address, kit, shown),
+                Err(error) => Finding::error("manifest", &error),
+            });
+        }
         Err(error) => findings.push(Finding::error("open", &error)),
     }
     findings

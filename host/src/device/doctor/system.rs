@@ -111,7 +111,7 @@ fn axi(address: &Address) -> Vec<Finding> {
     };
     let both = Access::READ_OK | Access::WRITE_OK;
     let (uio, real) =
-        node(&nodes.uio, both, "load the bitstream with its device tree, e.g. `sudo xmutil loadapp tercet`");
+        node(&nodes.uio, both, "load the bitstream with its device tree, e.g. `sudo xmutil loadapp tercet-kv260`");
     let (buffer, _) = node(&nodes.memory, both, "`sudo modprobe u-dma-buf udmabuf0=1073741824`");
     let mut findings = vec![uio, buffer];
     findings.push(match nodes.buffer.number("size") {
