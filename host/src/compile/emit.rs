@@ -25,6 +25,26 @@ pub(super) struct Input<'a> {
     pub norm: Norm<'a>,
 }
 
+/// One round of a tile of a matrix.
+pub(super) struct Item<'m, 'a> {
+    pub matrix: &'m Matrix<'a>,
+    pub tile: Range<usize>,
+    /// First column word of the first bank's result.
+    pub place: usize,
+    /// Number of the round.
+    pub round: usize,
+}
+
+impl Item<'_, '_> {
+    /// Words of weights.
+    fn words(&self) -> usize {
+        self.tile.len() * self.matrix.rounds[self.round].layout.segments().len()
+    }
+}
+
+/// Most rounds whose weights stay in the ring at once.
+const TOGETHER: usize = 3;
+
 /// What the activation buffer holds: layout, and the norm of its own that a layer put before.
 type Held = (Layout, Option<(Vec<f32>, f32)>);
 
@@ -199,46 +219,55 @@ impl<'a> Emitter<'a> {
 
     /// All tiles of a matrix for all banks; `place` is the first column word of the first bank's result.
     pub fn matrix(&mut self, matrix: &Matrix<'_>, input: Input<'_>, place: usize) -> Result<(), CompileError> {
+        let mut items = Vec::new();
         for tile in matrix.tiles(self.shape)? {
-            self.tile(matrix, &tile, input, place, |_, _| Ok(()))?;
+            items.extend(matrix.items(&tile, place));
         }
-        Ok(())
+        self.items(&items, input, |_, _, _| Ok(()))
     }
 
-    /// All rounds of a tile for all banks: the weights of a round come once for the first bank, and once more for each
-    /// other. `then` follows a bank's last round.
-    pub fn tile(
+    /// Rounds of tiles for all banks. Their weights come once for the first bank, then once more for each other. That
+    /// goes for one round after the other, but at the end for as many rounds at once as the ring holds: what follows a
+    /// bank's last round is hidden behind the other bank's ones. `then` follows each round of each bank.
+    pub fn items(
         &mut self,
-        matrix: &Matrix<'_>,
-        tile: &Range<usize>,
+        items: &[Item<'_, '_>],
         input: Input<'_>,
-        place: usize,
-        mut then: impl FnMut(&mut Self, usize) -> Result<(), CompileError>,
+        mut then: impl FnMut(&mut Self, usize, usize) -> Result<(), CompileError>,
     ) -> Result<(), CompileError> {
-        for (number, round) in matrix.rounds.iter().enumerate() {
-            let own = matrix.parts[round.parts[0]].linear.input_norm.as_ref();
-            self.select(round.layout.sherry)?;
+        let mut last = items.len();
+        let mut words = 0;
+        while self.banks > 1 && last > 0 && items.len() - last < TOGETHER {
+            words += items[last - 1].words();
+            if words > self.shape.buffer_words / 16 * 15 {
+                break;
+            }
+            last -= 1;
+        }
+        let mut first = 0;
+        while first < items.len() {
+            let end = if first < last { first + 1 } else { items.len() };
             for bank in 0..self.banks {
-                self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
-                self.round(matrix, tile.clone(), number, place, bank)?;
-                if number + 1 == matrix.rounds.len() {
-                    then(self, bank)?;
+                for (number, item) in items.iter().enumerate().take(end).skip(first) {
+                    let round = &item.matrix.rounds[item.round];
+                    let own = item.matrix.parts[round.parts[0]].linear.input_norm.as_ref();
+                    if bank == 0 {
+                        self.select(round.layout.sherry)?;
+                    }
+                    self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
+                    self.round(item, bank, number + 1 == end)?;
+                    then(self, bank, number)?;
                 }
             }
+            first = end;
         }
         Ok(())
     }
 
     /// One round of one tile.
-    fn round(
-        &mut self,
-        matrix: &Matrix<'_>,
-        tile: Range<usize>,
-        number: usize,
-        place: usize,
-        bank: usize,
-    ) -> Result<(), CompileError> {
-        let q = self.shape.rows;
+    fn round(&mut self, item: &Item<'_, '_>, bank: usize, last_of_bank: bool) -> Result<(), CompileError> {
+        let Item { matrix, place, round: number, .. } = *item;
+        let (q, tile) = (self.shape.rows, &item.tile);
         let (rows, round, last) = (tile.start * q..tile.end * q, &matrix.rounds[number], matrix.rounds.len() - 1);
         let mode = if number == last { matrix.mode } else { epilogue::STORE };
         let paired = matches!(mode, epilogue::SILU | epilogue::RELU2 | epilogue::ROPE);
@@ -270,6 +299,7 @@ impl<'a> Emitter<'a> {
                 ("bank", bank as u64),
                 ("act", self.segment(bank) as u64),
                 ("hold", u64::from(bank + 1 < self.banks)),
+                ("again", u64::from(bank + 1 < self.banks && last_of_bank)),
                 ("total", (tile.len() * segments.len()) as u64),
                 ("words", tile.len() as u64),
                 ("segs", segments.len() as u64),

@@ -20,8 +20,8 @@ enum Place {
     Queries(u32, Range<usize>),
     /// Rotary factors of a bank.
     Rope(u32),
-    /// Keys or values of a layer.
-    Cache(u16, bool),
+    /// Lines of keys, or of values: the heads' regions from one offset to the next.
+    Cache(bool, Range<usize>),
 }
 
 impl Place {
@@ -30,6 +30,7 @@ impl Place {
         match (self, other) {
             (Place::Vector(a), Place::Vector(b)) => overlap(a, b),
             (Place::Queries(x, a), Place::Queries(y, b)) => x == y && overlap(a, b),
+            (Place::Cache(x, a), Place::Cache(y, b)) => x == y && overlap(a, b),
             _ => self == other,
         }
     }
@@ -48,7 +49,9 @@ fn works(d: &Descriptor, shape: &DeviceShape) -> Vec<Work> {
     let get = |name: &str| d.get(name) as usize;
     let vector = |from: usize, words: usize| Place::Vector(from..from + words);
     let work = |unit: u32, reads: Vec<Place>, writes: Vec<Place>| Work { unit, reads, writes };
-    let (bank, layer) = (|| d.get("bank"), d.label());
+    let bank = || d.get("bank");
+    let cache =
+        |values: bool, first: usize, heads: usize| Place::Cache(values, first..first + heads * get("kv_stride"));
     match d.op() {
         Some(Op::Gather) => {
             vec![work(wait::GATHER, vec![], vec![vector(get("dst"), get("words")), Place::Rope(bank())])]
@@ -61,7 +64,7 @@ fn works(d: &Descriptor, shape: &DeviceShape) -> Vec<Work> {
                 quant::QUERY => vec![work(wait::QUANT, source, vec![Place::Queries(bank(), heads)])],
                 quant::NORM => vec![work(wait::QUANT, source, vec![vector(get("dst"), get("words"))])],
                 mode => {
-                    let cache = Place::Cache(layer, mode == quant::VALUE);
+                    let cache = cache(mode == quant::VALUE, get("kv_off"), get("vectors"));
                     vec![work(wait::QUANT, source, vec![]), work(wait::KV, vec![], vec![cache])]
                 }
             }
@@ -85,7 +88,9 @@ fn works(d: &Descriptor, shape: &DeviceShape) -> Vec<Work> {
         Some(Op::Attend) => {
             let heads = get("kv_heads") * get("group");
             let queries = Place::Queries(bank(), get("first")..get("first") + heads);
-            let reads = vec![queries, Place::Cache(layer, false), Place::Cache(layer, true)];
+            let keys = cache(false, get("kv_off"), get("kv_heads"));
+            let values = cache(true, get("kv_off") + get("v_off"), get("kv_heads"));
+            let reads = vec![queries, keys, values];
             vec![work(wait::ATTEND, reads, vec![vector(get("dst"), heads * get("v_words"))])]
         }
         _ => vec![],

@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Input};
 use super::error::CompileError;
-use super::matrix::{Layout, Matrix, tiles};
+use super::matrix::{Layout, Matrix, build_words, tiles};
 use super::memory::{CacheGeometry, Heads};
 use super::shortlist::Planes;
 use spec::format::{planes, table::CodedMatrix};
@@ -28,11 +28,22 @@ impl<'a> LayerPlan<'a> {
             Activation::Silu => epilogue::SILU,
             Activation::Relu2 => epilogue::RELU2,
         };
+        let mut q = Matrix::rotated(shape, "q", &layer.q, c.head_dim);
+        let mut k = Matrix::rotated(shape, "k", &layer.k, c.head_dim);
+        let mut v = Matrix::natural(shape, "v", &layer.v, epilogue::STORE);
+        let heads = head_groups(shape, c, &q);
+        if let Some(heads) = heads {
+            q.cut(&heads, q.unit * c.group());
+            if c.group() == 1 && c.head_dim.is_multiple_of(shape.rows) {
+                k.cut(&heads, k.unit);
+                v.cut(&heads, c.head_dim / shape.rows);
+            }
+        }
         LayerPlan {
             layer,
-            q: Matrix::queries(shape, &layer.q, c.head_dim, c.group()),
-            k: Matrix::rotated(shape, "k", &layer.k, c.head_dim),
-            v: Matrix::natural(shape, "v", &layer.v, epilogue::STORE),
+            q,
+            k,
+            v,
             o: Matrix::natural(shape, "o", &layer.o, epilogue::RESIDUAL),
             gated: Matrix::gated(shape, &layer.gate, &layer.up, act),
             down: Matrix::natural(shape, "down", &layer.down, epilogue::RESIDUAL),
@@ -72,36 +83,56 @@ impl<'a> LayerPlan<'a> {
         e.matrix(&self.down, gated, map.x)
     }
 
-    /// Keys, values, queries, their codes, and attention. Codes of a tile's heads are emitted behind the next tile, so
-    /// that the engine always has something to do. For one bank attention takes all heads at once, for several it
-    /// takes those of a tile of queries.
+    /// Keys, values, queries, their codes, and attention. Codes of a tile's heads are emitted behind the bank's next
+    /// tile, attention behind the one after it, so that the engine always has something to do. For one bank attention
+    /// takes all heads at once, for several it takes those of a tile of queries.
     fn attention(&self, e: &mut Emitter<'_>, x: Input<'a>, g: &Geometry<'_>) -> Result<(), CompileError> {
         let map = e.map(0);
-        let mut tiles = Vec::new();
-        for (matrix, place) in [(&self.k, map.k), (&self.v, map.v), (&self.q, map.q)] {
-            let all = matrix.tiles(e.shape)?;
-            let last = all.len() - 1;
-            tiles.extend(all.into_iter().enumerate().map(|(number, tile)| {
-                let codes = match place {
-                    place if place == map.k => (number == last).then_some(Codes::Keys),
-                    place if place == map.v => (number == last).then_some(Codes::Values),
-                    _ => self.query_heads(&tile, number == last, g.c),
-                };
-                (matrix, place, tile, codes)
-            }));
-        }
-        let mut late = None;
-        for (matrix, place, tile, codes) in tiles {
-            e.tile(matrix, &tile, x, place, |e, bank| g.codes(e, &late, bank))?;
-            if e.banks > 1 {
-                (0..e.banks).try_for_each(|bank| g.attend(e, &late, bank))?;
+        let of_matrix = |matrix: &Matrix<'a>, all: fn(Range<usize>) -> Codes, unit: usize| {
+            let tiles = matrix.tiles(e.shape)?;
+            let last = tiles.len() - 1;
+            let codes = |(number, tile): (usize, Range<usize>)| match matrix.cut_at_heads() {
+                true => (tile.clone(), Some(all(tile.start / unit..tile.end / unit))),
+                false => (tile, (number == last).then(|| all(0..g.c.kv_heads))),
+            };
+            Ok::<_, CompileError>(tiles.into_iter().enumerate().map(codes).collect::<Vec<_>>())
+        };
+        let keys = of_matrix(&self.k, Codes::Keys, self.k.unit)?;
+        let values = of_matrix(&self.v, Codes::Values, (g.c.head_dim / e.shape.rows).max(1))?;
+        let queries = of_matrix(&self.q, Codes::Queries, self.q.unit * g.c.group())?;
+        let all = [(&self.k, map.k, keys), (&self.v, map.v, values), (&self.q, map.q, queries)];
+        // heads by heads if all are cut so, otherwise all keys, all values, all queries
+        let by_heads = self.k.cut_at_heads() && self.v.cut_at_heads();
+        let mut order = Vec::new();
+        for (matrix, place, tiles) in all {
+            for (number, (tile, codes)) in tiles.into_iter().enumerate() {
+                let rank = if by_heads { number } else { 0 };
+                order.push((rank, matrix, place, tile, codes));
             }
-            late = codes;
         }
-        for bank in 0..e.banks {
-            g.codes(e, &late, bank)?;
+        order.sort_by_key(|(rank, ..)| *rank);
+        let (mut items, mut codes) = (Vec::new(), Vec::new());
+        for (_, matrix, place, tile, of_tile) in order {
+            items.extend(matrix.items(&tile, place));
+            codes.resize_with(items.len(), || None);
+            codes[items.len() - 1] = of_tile;
+        }
+        let (mut late, mut ready) = (vec![&None; e.banks], vec![&None; e.banks]);
+        e.items(&items, x, |e, bank, number| {
             if e.banks > 1 {
-                g.attend(e, &late, bank)?;
+                g.attend(e, ready[bank], bank)?;
+            }
+            g.codes(e, late[bank], bank)?;
+            (ready[bank], late[bank]) = (late[bank], &codes[number]);
+            Ok(())
+        })?;
+        for bank in 0..e.banks {
+            if e.banks > 1 {
+                g.attend(e, ready[bank], bank)?;
+            }
+            g.codes(e, late[bank], bank)?;
+            if e.banks > 1 {
+                g.attend(e, late[bank], bank)?;
             }
         }
         if e.banks == 1 {
@@ -109,21 +140,31 @@ impl<'a> LayerPlan<'a> {
         }
         Ok(())
     }
+}
 
-    /// Key/value heads whose queries are complete with this tile; those of all tiles if tiles do not end with heads.
-    fn query_heads(&self, tile: &Range<usize>, last: bool, c: &ModelConfig) -> Option<Codes> {
-        let unit = self.q.unit * c.group();
-        match self.q.cut_at_heads() {
-            true => Some(Codes::Queries(tile.start / unit..tile.end / unit)),
-            false => last.then_some(Codes::Queries(0..c.kv_heads)),
-        }
+/// Key/value heads whose queries make a tile, where banks share weights: as small as tables and attention units
+/// allow, for attention of some heads runs beside the products of the next.
+fn head_groups(shape: &DeviceShape, c: &ModelConfig, q: &Matrix<'_>) -> Option<Vec<Range<usize>>> {
+    let (unit, heads) = (q.unit * c.group(), c.kv_heads);
+    let most = q.most_words(shape) / unit;
+    if shape.banks == 1 || most == 0 {
+        return None;
     }
+    let least = build_words(shape).div_ceil(unit).max(shape.units);
+    let count = (heads / least).max(heads.div_ceil(most)).max(1);
+    let mut first = 0;
+    let group = |number: usize| {
+        let start = first;
+        first += heads / count + usize::from(number < heads % count);
+        start..first
+    };
+    Some((0..count).map(group).collect())
 }
 
 /// Codes that the quantiser makes of a tile's heads.
 enum Codes {
-    Keys,
-    Values,
+    Keys(Range<usize>),
+    Values(Range<usize>),
     /// Queries of these key/value heads.
     Queries(Range<usize>),
 }
@@ -145,19 +186,20 @@ impl Geometry<'_> {
             let place = [("src", src as u64), ("words", words as u64), ("vectors", count as u64)];
             [&[("mode", u64::from(mode)), ("bank", bank as u64)][..], &place].concat()
         };
-        let kept = |mode: u32, src: usize, words: usize, beats: usize, offset: u64| {
+        let kept = |mode: u32, src: usize, of: &Range<usize>, (words, beats): (usize, usize), offset: u64| {
+            let skip = of.start as u64 * cache.kv_stride;
             let places = [
-                ("kv_off", self.layer + offset),
+                ("kv_off", self.layer + offset + skip),
                 ("kv_stride", cache.kv_stride),
                 ("row_beats", beats as u64),
-                ("scale_off", self.layer + cache.scale_off),
+                ("scale_off", self.layer + cache.scale_off + skip),
             ];
-            [&vectors(mode, src, words, c.kv_heads)[..], &places].concat()
+            [&vectors(mode, src + of.start * words, words, of.len())[..], &places].concat()
         };
         let fields = match codes {
             None => return Ok(()),
-            Some(Codes::Keys) => kept(quant::KEY, map.k, heads.q_words, heads.k_beats, 0),
-            Some(Codes::Values) => kept(quant::VALUE, map.v, heads.v_words, heads.v_beats, cache.v_off),
+            Some(Codes::Keys(of)) => kept(quant::KEY, map.k, of, (heads.q_words, heads.k_beats), 0),
+            Some(Codes::Values(of)) => kept(quant::VALUE, map.v, of, (heads.v_words, heads.v_beats), cache.v_off),
             Some(Codes::Queries(of)) => {
                 let (first, count) = (of.start * c.group(), of.len() * c.group());
                 let word = first * heads.q_words;

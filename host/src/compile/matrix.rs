@@ -1,5 +1,6 @@
 //! Matrices as the engine sees them: rows in the order of words, and the rounds that add their planes up.
 
+use super::emit::Item;
 use super::error::{CompileError, at_most};
 use spec::format::{matrix::Encoding, matrix::Linear, scale::DeviceScale};
 use spec::program::{DeviceShape, epilogue};
@@ -129,36 +130,25 @@ impl<'a> Matrix<'a> {
         matrix
     }
 
-    /// Queries, `group` heads to a key/value head. Where banks share weights, tiles end with key/value heads, so that
-    /// attention of some heads runs beside the queries of others; the last tile is a small one, for nothing but the
-    /// other bank's tile hides what comes behind it.
-    pub fn queries(shape: &DeviceShape, linear: &'a Linear, head_dim: usize, group: usize) -> Self {
-        let mut matrix = Self::rotated(shape, "q", linear, head_dim);
-        let unit = matrix.unit * group;
-        let (all, most) = (matrix.order.len() / shape.rows / unit, matrix.most_words(shape) / unit);
-        if shape.banks > 1 && most > 0 {
-            let even = |heads: usize| (heads / shape.units * shape.units).max(1);
-            // tables are built behind that many words
-            let build = shape.tables.div_ceil(shape.groups_at_once()) * 16;
-            let last = build.div_ceil(unit).next_multiple_of(shape.units);
-            let first = all.saturating_sub(last);
-            let cut = |heads: Range<usize>, most: usize| {
-                let end = heads.end;
-                heads.step_by(most).map(move |at| at * unit..(at + most).min(end) * unit)
-            };
-            matrix.cuts = Some(cut(0..first, even(most)).chain(cut(first..all, even(most))).collect());
-        }
-        matrix
+    /// Cuts the rows into tiles of these heads, `unit` words each.
+    pub fn cut(&mut self, heads: &[Range<usize>], unit: usize) {
+        self.cuts = Some(heads.iter().map(|of| of.start * unit..of.end * unit).collect());
     }
 
-    /// Most words of a tile. Where banks share weights, a round of a tile has to lie in the ring while a bank computes,
-    /// with a quarter of it left for what comes next.
-    fn most_words(&self, shape: &DeviceShape) -> usize {
+    /// The rounds of a tile.
+    pub fn items(&self, tile: &Range<usize>, place: usize) -> impl Iterator<Item = Item<'_, 'a>> {
+        (0..self.rounds.len()).map(move |round| Item { matrix: self, tile: tile.clone(), place, round })
+    }
+
+    /// Most words of a tile. Where banks share weights, a round of a tile has to lie in the ring while a bank computes:
+    /// half of it, so that two can, unless tables would not be built behind the words of a segment.
+    pub fn most_words(&self, shape: &DeviceShape) -> usize {
         if shape.banks == 1 {
             return shape.tile_words();
         }
         let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(1);
-        (shape.buffer_words / 4 * 3 / segments).clamp(self.unit, shape.tile_words().max(self.unit))
+        let (half, most) = (shape.buffer_words / 32 * 15 / segments, shape.buffer_words / 4 * 3 / segments);
+        half.max(build_words(shape).min(most)).clamp(self.unit, shape.tile_words().max(self.unit))
     }
 
     /// Words of each tile: as few tiles as fit, of about equal size.
@@ -176,7 +166,7 @@ impl<'a> Matrix<'a> {
         words * segments <= shape.buffer_words && segments <= shape.segments / shape.banks
     }
 
-    /// Whether each tile ends with the queries of a key/value head.
+    /// Whether each tile ends with a head.
     pub fn cut_at_heads(&self) -> bool {
         self.cuts.is_some()
     }
@@ -246,6 +236,11 @@ impl<'a> Matrix<'a> {
             _ => 0,
         }
     }
+}
+
+/// Words of a segment behind which the next one's tables are built.
+pub(super) fn build_words(shape: &DeviceShape) -> usize {
+    shape.tables.div_ceil(shape.groups_at_once()) * 14 + 3
 }
 
 /// Cuts words into as few tiles as fit, of about equal size, each a multiple of `unit`.

@@ -36,8 +36,8 @@ enum Place {
     /// Of a bank, words of the query memory.
     Queries(u32, Range<usize>),
     Rope(u32),
-    /// Keys or values of a layer, by their offset; scales are bytes of their own.
-    Cache(usize),
+    /// Keys (or values) of a head of a layer, by their offset; scales are bytes of their own.
+    Cache(bool, usize),
 }
 
 impl Place {
@@ -62,8 +62,9 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
     let get = |name: &str| d.get(name) as usize;
     let vector = |from: usize, words: usize| Place::Vector(from..from + words);
     let bank = || d.get("bank");
-    // a layer's keys and values lie in a region of their own
-    let cache = |values: bool| Place::Cache(2 * usize::from(d.label()) + usize::from(values));
+    let cache = |values: bool, first: usize, heads: usize| {
+        (0..heads).map(move |head| Place::Cache(values, first + head * get("kv_stride")))
+    };
     match d.op() {
         Some(Op::Gather) => {
             vec![Work {
@@ -92,7 +93,11 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
                 }
                 _ => vec![
                     Work { unit: wait::QUANT, reads, writes: none },
-                    Work { unit: wait::KV, reads: vec![], writes: vec![cache(d.get("mode") == quant::VALUE)] },
+                    Work {
+                        unit: wait::KV,
+                        reads: vec![],
+                        writes: cache(d.get("mode") == quant::VALUE, get("kv_off"), get("vectors")).collect(),
+                    },
                 ],
             }
         }
@@ -120,7 +125,10 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             let heads = get("kv_heads") * get("group");
             let writes = vec![vector(get("dst"), heads * get("v_words"))];
             let queries = Place::Queries(bank(), get("q_first")..get("q_first") + heads * get("q_words"));
-            vec![Work { unit: wait::ATTEND, reads: vec![queries, cache(false), cache(true)], writes }]
+            let keys = cache(false, get("kv_off"), get("kv_heads"));
+            let values = cache(true, get("kv_off") + get("v_off"), get("kv_heads"));
+            let reads = [queries].into_iter().chain(keys).chain(values).collect();
+            vec![Work { unit: wait::ATTEND, reads, writes }]
         }
         _ => vec![],
     }

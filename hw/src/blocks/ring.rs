@@ -33,8 +33,8 @@ impl Ring {
         require(&m.name, depth >= 2, "words of the ring", "at least 2", depth)?;
         m.header(&format!(
             "Queue of {depth} words and {stages} on their way out: out = in.\n\n\
-             Taken    words leave as take asks for them, total_i at a time. With hold_i they stay, and come once more for\n\
-             \x20        the next take: so many words at most as the memory has\n\
+             Taken    words leave as take asks for them, total_i at a time. With hold they stay; behind a take with again the\n\
+             \x20        next ones get them once more, from the first on: so many words at most as the memory has\n\
              Shapes   u{width} in, u{width} out, memory [{depth}] u{width} in UltraRAM, {stages} registers behind it\n\
              Turned   words of keep_i groups come group by group and leave as the first words of all groups, then the\n\
              \x20        second ones: word w of group g is written at w keep_i + g. rewind_i, in an empty ring, comes\n\
@@ -52,7 +52,7 @@ impl Ring {
         let [rewind, turn, end, last_group] =
             ["rewind_i", "turn_i", "end_i", "final_i"].map(|name| m.input(name, uint(1)));
         let keep = m.input("keep_i", uint(KEEP));
-        let take = m.sink("take", &[("total", uint(TOTAL)), ("hold", uint(1))]);
+        let take = m.sink("take", &[("total", uint(TOTAL)), ("hold", uint(1)), ("again", uint(1))]);
         let output = m.source("out", &[("data", uint(width))]);
         let idle = m.output("idle_o", uint(1));
         let index = index_width(depth);
@@ -77,26 +77,29 @@ impl Ring {
         let closed = m.wire("closed", &push.mux(&closing, &closed_q));
         m.next(&closed_q, &closed);
 
-        m.comment("What is asked for: words that are left of it, and where they begin.");
+        m.comment("What is asked for, words that are left of it, and the first word that is still stored.");
         let some_q = m.reg_reset("some_q", &lit(0, 1));
         let queue = Queue::new(&mut m, stages, some_q.clone(), &output);
         let pop = &queue.pop;
         let active_q = m.reg_reset("active_q", &lit(0, 1));
         let hold_q = m.reg("hold_q", uint(1));
+        let again_q = m.reg("again_q", uint(1));
         let left_q = m.reg("left_q", uint(TOTAL));
-        let first_q = m.reg("first_q", uint(index));
+        let first_q = m.reg_reset("first_q", &lit(0, index));
         m.drive(&take.ready, &!&active_q);
         let begin = m.wire("begins", &(take.fire() & take.field("total").any()));
         let last = m.wire("last_word", &left_q.eq(&lit(1, TOTAL)));
         let ends = m.wire("ends", &(pop & &last));
-        let again = m.wire("again", &(&ends & &hold_q));
+        let again = m.wire("again", &(&ends & &again_q));
         m.next(&active_q, &(&begin | &active_q & !&ends));
         m.next_when(&hold_q, &begin, &take.field("hold"));
+        m.next_when(&again_q, &begin, &take.field("again"));
         m.next_when(&left_q, &(&begin | pop), &begin.mux(&take.field("total"), &left_q.sub_wrap(&lit(1, TOTAL))));
-        m.next_when(&first_q, &begin, &read_q);
 
         m.comment("Words that are stored, and those of them that are not read yet.");
         let free = m.wire("free", &(pop & !&hold_q));
+        let behind = rewind.mux(&lit(0, index), &wrapping_next(&first_q, depth));
+        m.next_when(&first_q, &(&free | &rewind), &behind);
         let count_q = Queue::count(&mut m, "count", depth, &push, &free);
         Queue::room(&mut m, depth, &input, &push, &free, &count_q);
         let unread = count_q.width();

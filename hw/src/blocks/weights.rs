@@ -51,7 +51,7 @@ impl Weights {
         let packets_of = PacketRead { bits }.build(design)?;
         let port_of = WeightPort { bytes: bits / 8, codes: own }.build(design)?;
         let buffer_of = self.buffer().build(design)?;
-        let takes_of = Fifo { width: TOTAL + 1, depth: TAKES }.build(design)?;
+        let takes_of = Fifo { width: TOTAL + 2, depth: TAKES }.build(design)?;
         let mut m = Module::new(name);
         m.header(&format!(
             "Weights: {ports} linear streams -> words of {codes} codes; port i carries codes {own}i .. {own}(i+1).\n\n\
@@ -60,7 +60,7 @@ impl Weights {
              \x20        buffer [{}] u{} in UltraRAM, three registers behind it\n\
              Listed   a run of the groups that come through list: of each, a packet of every port, `each` words; the\n\
              \x20        ring turns them round (tern_ring). It waits until all earlier words have left\n\
-             Taken    words leave as take asks for them; with hold they come once more (tern_ring). {TAKES} takes wait\n\
+             Taken    words leave as take asks for them; with hold they stay and come once more (tern_ring). {TAKES} takes wait\n\
              Rate     one beat a cycle and port or one word a cycle, whichever is less data\n\
              Latency  {} cycles from the beat that completes a word to the word, if the buffer is empty\n\
              Runs     the rest of a run's last packet is dropped, a beat a cycle; a few cycles later the next run's\n\
@@ -75,7 +75,7 @@ impl Weights {
         let fields =
             [("sherry", 1), ("listed", 1), ("addr", 32), ("stride", 32), ("packets", 32), ("words", 32), ("each", 16)];
         let cmd = m.sink("cmd", &fields.map(|(n, w)| (n, uint(w))));
-        let take = m.sink("take", &[("total", uint(TOTAL)), ("hold", uint(1))]);
+        let take = m.sink("take", &[("total", uint(TOTAL)), ("hold", uint(1)), ("again", uint(1))]);
         let out = m.source("out", &[("data", uint(5 * codes))]);
         let idle = m.output("idle_o", uint(1));
 
@@ -157,17 +157,19 @@ impl Weights {
         let buffer_ready = m.net("buffer_ready", uint(1));
         m.drive(&push, &(&run.open & &buffer_ready & cat(&valids).all()));
         let word = cat(lanes.iter().rev());
-        let asked = cat([&take.field("hold"), &take.field("total")]);
+        let asked = cat([&take.field("again"), &take.field("hold"), &take.field("total")]);
         let take_ready = m.net("take_ready", uint(1));
         let inputs = [("in_valid_i", &take.valid), ("in_data_i", &asked), ("out_ready_i", &take_ready)];
         let takes = m.instance("takes", &takes_of, &inputs);
         m.drive(&take.ready, &takes.get("in_ready_o"));
         let asked = takes.get("out_data_o");
-        let (take_valid, total, hold) = (takes.get("out_valid_o"), asked.low(TOTAL), asked.bit(TOTAL));
+        let (take_valid, total) = (takes.get("out_valid_o"), asked.low(TOTAL));
+        let (hold, again) = (asked.bit(TOTAL), asked.bit(TOTAL + 1));
         let inputs = [
             ("take_valid_i", &take_valid),
             ("take_total_i", &total),
             ("take_hold_i", &hold),
+            ("take_again_i", &again),
             ("in_valid_i", &push),
             ("in_data_i", &word),
             ("rewind_i", &next_run.rewind),

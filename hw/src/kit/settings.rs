@@ -93,7 +93,7 @@ impl Kit<'_> {
                 Access::Rw | Access::W1c => "read-write",
                 Access::W1s => "write-only",
             };
-            for index in 0..reg.count(self.machine.engine.tokens, self.machine.ports) {
+            for index in 0..reg.count(&self.machine.identity().caps) {
                 let name = match reg.repeat {
                     Repeat::One => reg.name.to_string(),
                     _ => format!("{}_{index}", reg.name),

@@ -325,7 +325,7 @@ impl WeightsCase {
     /// Cuts the words of a run into takes, some of which come twice: the takes, and the words as they come.
     fn takes(&self, words: Vec<Beat>, rng: &mut Rng, cover: &mut Cover) -> (Vec<Beat>, Vec<Beat>) {
         if self.full_rate {
-            return (vec![take(words.len(), false)], words);
+            return (vec![take(words.len(), false, false)], words);
         }
         let (mut takes, mut out, mut left) = (Vec::new(), Vec::new(), &words[..]);
         while !left.is_empty() {
@@ -335,10 +335,19 @@ impl WeightsCase {
             let twice = rng.one_in(2) && size as u64 <= self.weights.buffer_words;
             cover.count("twice", twice);
             cover.count("whole_ring_twice", twice && size as u64 == self.weights.buffer_words);
-            for hold in if twice { vec![true, false] } else { vec![false] } {
-                takes.push(take(size, hold));
+            if twice {
+                // held in one take or in several, and taken once more likewise
+                for again in [true, false] {
+                    let cut = rng.within(0, size as u64 - 1) as usize;
+                    cover.count("held_in_parts", again && cut > 0);
+                    takes.extend((cut > 0).then(|| take(cut, again, false)));
+                    takes.push(take(size - cut, again, again));
+                }
                 out.extend_from_slice(some);
+            } else {
+                takes.push(take(size, false, false));
             }
+            out.extend_from_slice(some);
             left = rest;
         }
         (takes, out)
@@ -432,7 +441,8 @@ impl Block for WeightsCase {
                 (cmd, Vec::new(), out, error)
             }
         };
-        let (takes, out) = if listed { (vec![take(out.len(), false)], out) } else { self.takes(out, rng, cover) };
+        let (takes, out) =
+            if listed { (vec![take(out.len(), false, false)], out) } else { self.takes(out, rng, cover) };
         Packet {
             inputs: vec![("cmd", vec![cmd]), ("list", list), ("take", takes)],
             outputs: vec![("out", out), ("fault", error.into_iter().collect())],
@@ -453,6 +463,7 @@ impl Block for WeightsCase {
                 "full_ring",
                 "crc_of_group",
                 "twice",
+                "held_in_parts",
             ],
         }
     }
@@ -483,9 +494,9 @@ fn stream() -> Box<dyn Block> {
     Box::new(StreamCase::new(64, 24, false))
 }
 
-/// A take of so many words.
-fn take(words: usize, hold: bool) -> Beat {
-    vec![vec![words as u32], vec![hold.into()]]
+/// A take of so many words, whether they stay, and whether those that stay come once more behind it.
+fn take(words: usize, hold: bool, again: bool) -> Beat {
+    vec![vec![words as u32], vec![hold.into()], vec![again.into()]]
 }
 
 fn weights() -> Box<dyn Block> {
@@ -506,7 +517,7 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
     bug("ring: words leave before all are there", weights, "& ~closed;", "& 1'b1;"),
     bug("ring: held words are overwritten", weights, "wire free = pop & ~hold_q", "wire free = pop"),
-    bug("ring: held words come only once", weights, "wire again = ends & hold_q", "wire again = ends & 1'b0"),
+    bug("ring: held words come only once", weights, "wire again = ends & again_q", "wire again = ends & 1'b0"),
     bug(
         "weights: a list is read over earlier words",
         weights,

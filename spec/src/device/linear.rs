@@ -38,9 +38,12 @@ impl Device {
             return Err(FaultKind::Program("words of weights of a tile"));
         }
         let hold = d.get("hold") == 1;
-        if hold && d.get("total") as usize > self.shape.buffer_words {
-            let (at, limit) = (d.get("total") as usize - 1, self.shape.buffer_words);
-            return Err(FaultKind::Range { what: "word of a held tile", at, limit });
+        let (held, limit) = (self.weights.held() + d.get("total") as usize, self.shape.buffer_words);
+        if hold && held > limit {
+            return Err(FaultKind::Range { what: "word of held tiles", at: held - 1, limit });
+        }
+        if d.get("again") == 1 && !hold {
+            return Err(FaultKind::Program("weights that come once more without being held"));
         }
         let mut sums = vec![vec![0i64; words * q]; used.len()];
         for plane in 0..planes {
@@ -65,7 +68,7 @@ impl Device {
                 }
             }
         }
-        if hold {
+        if d.get("again") == 1 {
             self.weights.again();
         }
         Ok(sums)

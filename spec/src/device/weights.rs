@@ -115,6 +115,11 @@ impl WeightStream {
         Ok(())
     }
 
+    /// Words that are held.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The words that were held come once more, before all others.
     pub fn again(&mut self) {
         std::mem::swap(&mut self.held, &mut self.again);

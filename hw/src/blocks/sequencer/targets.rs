@@ -63,7 +63,7 @@ pub(super) const TARGETS: [Target; 12] = [
     t("pack_cmd", Op::Quant, When::Modes(&[quant::ACT]), PACK, true),
     t("kv_cmd", Op::Quant, When::Modes(&[quant::KEY, quant::VALUE]), KV, true),
     t("matrix_cmd", Op::Linear, When::Always, MATRIX, true),
-    t("take_cmd", Op::Linear, When::Always, &["hold", "total"], false),
+    t("take_cmd", Op::Linear, When::Always, &["hold", "again", "total"], false),
     t("epi_cmd", Op::Linear, When::Always, EPILOGUE, true),
     t("attend_cmd", Op::Attend, When::Always, &[], false),
 ];
