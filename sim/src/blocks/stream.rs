@@ -433,7 +433,7 @@ impl Block for WeightsCase {
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
         let listed = !self.full_rate && size == Size::Any && rng.one_in(3);
-        let broken = rng.one_in(5);
+        let broken = rng.one_in(3);
         let (cmd, list, out, error) = match listed {
             true => self.listed(rng, broken, cover),
             false => {
