@@ -42,9 +42,6 @@ impl Item<'_, '_> {
     }
 }
 
-/// Most rounds whose weights stay in the ring at once.
-const TOGETHER: usize = 3;
-
 /// What the activation buffer holds: layout, and the norm of its own that a layer put before.
 type Held = (Layout, Option<(Vec<f32>, f32)>);
 
@@ -226,27 +223,18 @@ impl<'a> Emitter<'a> {
         self.items(&items, input, |_, _, _| Ok(()))
     }
 
-    /// Rounds of tiles for all banks. Their weights come once for the first bank, then once more for each other. That
-    /// goes for one round after the other, but at the end for as many rounds at once as the ring holds: what follows a
-    /// bank's last round is hidden behind the other bank's ones. `then` follows each round of each bank.
+    /// Rounds of tiles for all banks. Their weights come once for the first bank, then once more for each other: as many
+    /// rounds at once as the ring holds, for what follows a bank's last round, and what the next bank needs before its
+    /// first one, is hidden behind the other bank's rounds. `then` follows each round of each bank.
     pub fn items(
         &mut self,
         items: &[Item<'_, '_>],
         input: Input<'_>,
         mut then: impl FnMut(&mut Self, usize, usize) -> Result<(), CompileError>,
     ) -> Result<(), CompileError> {
-        let mut last = items.len();
-        let mut words = 0;
-        while self.banks > 1 && last > 0 && items.len() - last < TOGETHER {
-            words += items[last - 1].words();
-            if words > self.shape.buffer_words / 16 * 15 {
-                break;
-            }
-            last -= 1;
-        }
         let mut first = 0;
         while first < items.len() {
-            let end = if first < last { first + 1 } else { items.len() };
+            let end = first + self.together(&items[first..]);
             for bank in 0..self.banks {
                 for (number, item) in items.iter().enumerate().take(end).skip(first) {
                     let round = &item.matrix.rounds[item.round];
@@ -262,6 +250,19 @@ impl<'a> Emitter<'a> {
             first = end;
         }
         Ok(())
+    }
+
+    /// How many of the first rounds are held together.
+    fn together(&self, items: &[Item<'_, '_>]) -> usize {
+        if self.banks == 1 {
+            return 1;
+        }
+        let mut words = 0;
+        let fits = |item: &&Item<'_, '_>| {
+            words += item.words();
+            words <= self.shape.buffer_words / 16 * 15
+        };
+        items.iter().take_while(fits).count().max(1)
     }
 
     /// One round of one tile.

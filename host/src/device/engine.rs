@@ -148,7 +148,7 @@ impl<R: PassRunner> Engine for DeviceEngine<R> {
     }
 
     fn pass_tokens(&self) -> Option<usize> {
-        Some(if self.image.wide.is_some() { self.image.shape.slots() } else { self.image.shape.tokens })
+        Some(self.image.shape.tokens)
     }
 
     fn new_sequence(&mut self) -> Result<SequenceId, EngineError> {

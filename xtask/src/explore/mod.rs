@@ -53,7 +53,7 @@ fn predicted(machine: &Machine, row: &Value) -> Result<Option<f64>> {
     let Some(model) = shape(text("shape")) else { return Ok(None) };
     let memory = memory(text("memory"))?;
     let sherry = text("weights") == "sherry";
-    let slots = u64::from(machine.engine.tokens);
+    let slots = u64::from(machine.engine.tokens * machine.banks);
     let context = row["context"].as_f64().unwrap_or(0.0) as u64;
     Ok(Some(match text("kind") {
         "prefill" => (0..number("tokens"))
@@ -120,7 +120,7 @@ impl Candidate {
 
 fn speeds(machine: &Machine, memory: &Memory) -> [f64; 4] {
     let clock = f64::from(machine.mhz) * 1e6;
-    let slots = u64::from(machine.engine.tokens);
+    let slots = u64::from(machine.engine.tokens * machine.banks);
     let decode = |model: &ModelShape, context: u64| {
         let pass = Pass { slots: 1, run: true, context, planes: PLANES, sherry: false };
         clock / cycles(machine, model, memory, pass)

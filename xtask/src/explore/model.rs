@@ -58,13 +58,16 @@ const ATTEND: f64 = 1240.0;
 const ATTEND_LATENCY: f64 = 17.5;
 const EMBEDDING: f64 = 2050.0;
 const PASS: f64 = 700.0;
+/// With two banks: share of what a bank's vectors of a layer take in the vector units that the other bank's tiles do
+/// not hide.
+const EXPOSED: f64 = 1.0;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// Slots in use.
+    /// Slots in use; more than those of a bank use both.
     pub slots: u64,
     /// Whether they are neighbours in one sequence.
     pub run: bool,
@@ -117,9 +120,9 @@ impl Clock<'_> {
         let tables = cols.div_ceil(3) as f64;
         let streaming = self.held < self.room - 1.0 && self.left > 0.0;
         let late = if streaming { (words - NORM_QUEUE).max(0.0) * self.throttle } else { 0.0 };
-        // the second walk of a group goes beside the first of the next
-        let group = (2.0 * words).max(tables);
-        self.wait(VECTOR + late + group * self.groups + (words + tables - group).max(0.0));
+        // the second walk of a group goes beside the first one of the next
+        let group = words.max(tables);
+        self.wait(VECTOR + late + group * self.groups + words);
     }
 
     /// One activation against matrices of these rows; `mask` of tiles as the compiler cuts them.
@@ -181,12 +184,20 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         throttle: NORM_WAIT / memory.slowest(machine),
     };
     clock.wait(EMBEDDING * pass.slots as f64);
-    for _ in 0..model.layers {
+    let wide = pass.slots > u64::from(e.tokens);
+    for _ in 0..if wide { model.layers } else { 0 } {
+        // the ring gives each word to both banks
+        let both: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
+        clock.work(both as f64, 2.0 * both as f64);
+        let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
+        clock.wait(EXPOSED * columns as f64 * f64::from(machine.token_groups()));
+    }
+    for _ in 0..if wide { 0 } else { model.layers } {
         clock.quantise(model.hidden);
         clock.multiply(&[model.q, model.kv, model.kv], model.hidden, 1, pass.sherry);
         let heads = (model.q + 2 * model.kv) / model.head_dim;
         let head_words = model.head_dim.div_ceil(machine.lanes().into()) as f64;
-        clock.wait((2.0 * head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
+        clock.wait((head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
         attend(&mut clock, model, memory, pass);
         clock.quantise(model.q);
         clock.multiply(&[model.hidden], model.q, 1, pass.sherry);
