@@ -237,19 +237,28 @@ impl<'a> Emitter<'a> {
             let end = first + self.together(&items[first..]);
             for bank in 0..self.banks {
                 for (number, item) in items.iter().enumerate().take(end).skip(first) {
-                    let round = &item.matrix.rounds[item.round];
-                    let own = item.matrix.parts[round.parts[0]].linear.input_norm.as_ref();
                     if bank == 0 {
-                        self.select(round.layout.sherry)?;
+                        self.select(item.matrix.rounds[item.round].layout.sherry)?;
                     }
-                    self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))?;
+                    self.activate_for(bank, input, item)?;
                     self.round(item, bank, number + 1 == end)?;
+                    // the next bank's codes come first of all, so that nothing of this bank holds them up
+                    if number == first && bank + 1 < self.banks {
+                        self.activate_for(bank + 1, input, item)?;
+                    }
                     then(self, bank, number)?;
                 }
             }
             first = end;
         }
         Ok(())
+    }
+
+    /// Activations for a round.
+    fn activate_for(&mut self, bank: usize, input: Input<'_>, item: &Item<'_, '_>) -> Result<(), CompileError> {
+        let round = &item.matrix.rounds[item.round];
+        let own = item.matrix.parts[round.parts[0]].linear.input_norm.as_ref();
+        self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))
     }
 
     /// How many of the first rounds are held together.

@@ -23,7 +23,7 @@ pub struct Matrix {
 }
 
 /// Tiles that wait while one is in work.
-const TILES: u32 = 2;
+const TILES: u32 = 8;
 /// Events that are counted.
 const EVENTS: [&str; 4] = ["ev_beat_o", "ev_starved_o", "ev_tables_o", "ev_sums_o"];
 
@@ -60,6 +60,9 @@ impl Matrix {
         let ng = buffer.token_groups;
         let tile_width: u32 = tile.iter().map(|(_, ty)| ty.width).sum();
         let queue_of = Fifo { width: tile_width + count_width(ng.into()), depth: TILES }.build(design)?;
+        let feeds = ["act", "segs", "planes", "sherry"].map(linear_field);
+        let feed_width = feeds.iter().map(|(_, ty)| ty.width).sum::<u32>() + count_width(ng.into());
+        let feeds_of = Fifo { width: feed_width, depth: TILES }.build(design)?;
         let mut m =
             Module::new(format!("tern_matrix_{}_v{}_l{}_s{}", e.tag(), self.slots, self.columns, self.segments));
         m.header(&format!(
@@ -121,23 +124,35 @@ impl Matrix {
         m.drive(&pack_idle, &buffered.get("idle_o"));
         m.drive(&pack_done, &buffered.get("done_o"));
 
-        m.comment("A tile goes to the feeder and to the engine's queue at once.");
+        m.comment("A tile goes to the feeder's queue and to the engine's at once.");
         let fork = m.net("tile_start", uint(1));
         let act_ready = m.net("act_ready", uint(1));
+        let feed_ready = m.net("feed_ready", uint(1));
+        let parts = ["groups", "sherry", "planes", "segs", "act"].map(|n| cmd.field(n));
+        let inputs = [("in_valid_i", &fork), ("in_data_i", &cat(&parts)), ("out_ready_i", &feed_ready)];
+        let waiting = m.instance("feeds", &feeds_of, &inputs);
+        let mut low = 0;
+        let feed_fields = feeds.map(|(_, ty)| {
+            let field = waiting.get("out_data_o").slice(low, ty.width);
+            low += ty.width;
+            field
+        });
+        let feed_groups = waiting.get("out_data_o").slice(low, count_width(ng.into()));
         let feed = m.instance(
             "feeder",
             &feeder_of,
             &[
-                ("cmd_valid_i", &fork),
-                ("cmd_act_i", &cmd.field("act")),
-                ("cmd_segs_i", &cmd.field("segs")),
-                ("cmd_planes_i", &cmd.field("planes")),
-                ("cmd_sherry_i", &cmd.field("sherry")),
-                ("cmd_groups_i", &cmd.field("groups")),
+                ("cmd_valid_i", &waiting.get("out_valid_o")),
+                ("cmd_act_i", &feed_fields[0]),
+                ("cmd_segs_i", &feed_fields[1]),
+                ("cmd_planes_i", &feed_fields[2]),
+                ("cmd_sherry_i", &feed_fields[3]),
+                ("cmd_groups_i", &feed_groups),
                 ("rd_data_i", &buffered.get("rd_data_o")),
                 ("act_ready_i", &act_ready),
             ],
         );
+        m.drive(&feed_ready, &feed.get("cmd_ready_o"));
         m.drive(&rd_en, &feed.get("rd_en_o"));
         m.drive(&rd_addr, &feed.get("rd_addr_o"));
         let parts = ["groups", "grouped", "planes", "segs", "words"].map(|n| cmd.field(n));
@@ -147,7 +162,7 @@ impl Matrix {
             &queue_of,
             &[("in_valid_i", &fork), ("in_data_i", &cat(&parts)), ("out_ready_i", &tile_ready)],
         );
-        m.drive(&cmd.ready, &(feed.get("cmd_ready_o") & queue.get("in_ready_o")));
+        m.drive(&cmd.ready, &(waiting.get("in_ready_o") & queue.get("in_ready_o")));
         m.drive(&fork, &cmd.fire());
 
         let next = queue.get("out_data_o");
@@ -185,7 +200,8 @@ impl Matrix {
         m.drive(&sum.valid, &engine.get("sum_valid_o"));
         m.drive(&sum.field("data"), &engine.get("sum_data_o"));
         m.drive(&sum.field("last"), &engine.get("sum_last_o"));
-        m.drive(&idle, &(engine.get("idle_o") & feed.get("idle_o") & !queue.get("out_valid_o")));
+        let waits = waiting.get("out_valid_o") | queue.get("out_valid_o");
+        m.drive(&idle, &(engine.get("idle_o") & feed.get("idle_o") & !waits));
         for name in EVENTS {
             let port = m.output(name, uint(1));
             m.drive(&port, &engine.get(name));

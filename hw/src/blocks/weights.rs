@@ -24,7 +24,7 @@ pub struct Weights {
 }
 
 /// Takes that wait.
-const TAKES: u32 = 4;
+const TAKES: u32 = 8;
 
 impl Weights {
     fn name(&self) -> String {

@@ -57,7 +57,7 @@ const FIELDS: [&str; 16] = [
     "groups",
 ];
 /// Commands that wait.
-const COMMANDS: u32 = 4;
+const COMMANDS: u32 = 8;
 
 impl Epilogue {
     /// Token groups `NG`.
