@@ -121,7 +121,7 @@ impl Rig {
                 .step_by(p)
                 .map(|first| {
                     let n = p.min(tokens - first);
-                    let run = |i: usize| if i % bank == 0 { bank.min(n - i) } else { 0 };
+                    let run = |i: usize| if i.is_multiple_of(bank) { bank.min(n - i) } else { 0 };
                     let slots = (0..n).map(|i| self.slot(0, first + i, 0, run(i))).collect();
                     (slots, if first + n == tokens { 1 << (n - 1) } else { 0 })
                 })

@@ -69,7 +69,7 @@ fn check(
     // a prefill of two passes, on both banks if the model lets them share weights, decode steps with the exact head and the shortlist, then a step of two sequences
     let prefill = |first: usize, n: usize, sequence: usize| -> Vec<Slot> {
         let one = |i: usize| {
-            let run = if i % p == 0 { p.min(n - i) } else { 0 };
+            let run = if i.is_multiple_of(p) { p.min(n - i) } else { 0 };
             slot((7 * (first + i) + 3) as u32 % 50, (first + i) as u32, sequence, run)
         };
         (0..n).map(one).collect()

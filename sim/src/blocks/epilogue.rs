@@ -99,7 +99,7 @@ impl<'a> World<'a> {
         let v = b.vtokens as usize;
         let slots = b.tokens * b.banks;
         self.scales = (0..slots).map(|_| scale(rng)).collect();
-        let place = |number: u32, of: u32| number / of << index_width(of.into()) | number % of;
+        let place = |number: u32, of: u32| ((number / of) << index_width(of.into())) | (number % of);
         for (g, of_group) in self.scales.chunks(v).enumerate() {
             rig.send(
                 "act_scale",
