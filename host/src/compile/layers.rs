@@ -117,26 +117,61 @@ impl<'a> LayerPlan<'a> {
             codes.resize_with(items.len(), || None);
             codes[items.len() - 1] = of_tile;
         }
-        let (mut late, mut ready) = (vec![&None; e.banks], vec![&None; e.banks]);
+        let mut late = vec![Late::default(); e.banks];
         e.items(&items, x, |e, bank, number| {
-            if e.banks > 1 {
-                g.attend(e, ready[bank], bank)?;
+            late[bank].step(e, g, bank, &codes[number])?;
+            // a bank that is through goes on behind the next bank's second tile, not behind all of them
+            late[bank].ahead += usize::from(bank > 0 && late[bank - 1].seen == items.len());
+            if late[bank].ahead == 2 {
+                late[bank - 1].finish(e, g, bank - 1)?;
             }
-            g.codes(e, late[bank], bank)?;
-            (ready[bank], late[bank]) = (late[bank], &codes[number]);
             Ok(())
         })?;
-        for bank in 0..e.banks {
-            if e.banks > 1 {
-                g.attend(e, ready[bank], bank)?;
-            }
-            g.codes(e, late[bank], bank)?;
-            if e.banks > 1 {
-                g.attend(e, late[bank], bank)?;
-            }
+        for (bank, late) in late.iter_mut().enumerate() {
+            late.finish(e, g, bank)?;
         }
         if e.banks == 1 {
-            g.attend(e, &Some(Codes::Queries(0..g.c.kv_heads)), 0)?;
+            g.attend(e, &Codes::Queries(0..g.c.kv_heads), 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Codes of a bank's last tile, and queries with their codes, that are not emitted yet.
+#[derive(Clone, Default)]
+struct Late<'c> {
+    codes: Option<&'c Codes>,
+    ready: Option<&'c Codes>,
+    /// Tiles of the bank so far, and those of them after the bank before was through.
+    seen: usize,
+    ahead: usize,
+}
+
+impl<'c> Late<'c> {
+    /// Behind a tile: attention of the tile before the last, codes of the last.
+    fn step(
+        &mut self,
+        e: &mut Emitter<'_>,
+        g: &Geometry<'_>,
+        bank: usize,
+        codes: &'c Option<Codes>,
+    ) -> Result<(), CompileError> {
+        if let Some(queries) = self.ready.take().filter(|_| e.banks > 1) {
+            g.attend(e, queries, bank)?;
+        }
+        if let Some(last) = self.codes.take() {
+            g.codes(e, last, bank)?;
+            self.ready = Some(last);
+        }
+        self.codes = codes.as_ref();
+        self.seen += 1;
+        Ok(())
+    }
+
+    /// All that is left.
+    fn finish(&mut self, e: &mut Emitter<'_>, g: &Geometry<'_>, bank: usize) -> Result<(), CompileError> {
+        while self.codes.is_some() || self.ready.is_some() {
+            self.step(e, g, bank, &None)?;
         }
         Ok(())
     }
@@ -180,7 +215,7 @@ struct Geometry<'a> {
 
 impl Geometry<'_> {
     /// Codes of a bank's heads.
-    fn codes(&self, e: &mut Emitter<'_>, codes: &Option<Codes>, bank: usize) -> Result<(), CompileError> {
+    fn codes(&self, e: &mut Emitter<'_>, codes: &Codes, bank: usize) -> Result<(), CompileError> {
         let (map, c, heads, cache) = (e.map(bank), self.c, self.heads, self.cache);
         let vectors = |mode: u32, src: usize, words: usize, count: usize| {
             let place = [("src", src as u64), ("words", words as u64), ("vectors", count as u64)];
@@ -197,10 +232,9 @@ impl Geometry<'_> {
             [&vectors(mode, src + of.start * words, words, of.len())[..], &places].concat()
         };
         let fields = match codes {
-            None => return Ok(()),
-            Some(Codes::Keys(of)) => kept(quant::KEY, map.k, of, (heads.q_words, heads.k_beats), 0),
-            Some(Codes::Values(of)) => kept(quant::VALUE, map.v, of, (heads.v_words, heads.v_beats), cache.v_off),
-            Some(Codes::Queries(of)) => {
+            Codes::Keys(of) => kept(quant::KEY, map.k, of, (heads.q_words, heads.k_beats), 0),
+            Codes::Values(of) => kept(quant::VALUE, map.v, of, (heads.v_words, heads.v_beats), cache.v_off),
+            Codes::Queries(of) => {
                 let (first, count) = (of.start * c.group(), of.len() * c.group());
                 let word = first * heads.q_words;
                 let place = [("first", first as u64), ("dst", word as u64)];
@@ -212,8 +246,8 @@ impl Geometry<'_> {
     }
 
     /// Attention of a bank's queries.
-    fn attend(&self, e: &mut Emitter<'_>, codes: &Option<Codes>, bank: usize) -> Result<(), CompileError> {
-        let Some(Codes::Queries(of)) = codes else { return Ok(()) };
+    fn attend(&self, e: &mut Emitter<'_>, codes: &Codes, bank: usize) -> Result<(), CompileError> {
+        let Codes::Queries(of) = codes else { return Ok(()) };
         let (c, heads, cache) = (self.c, self.heads, self.cache);
         let (skip, first) = (of.start as u64 * cache.kv_stride, of.start * c.group());
         let dst = e.map(bank).q + first * heads.v_words;
