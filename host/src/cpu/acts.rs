@@ -33,12 +33,16 @@ pub struct Acts {
     tokens: usize,
     key: Option<(Code, usize, usize)>,
     row_lines: usize,
+    tile_rows: usize,
     rows: Vec<Line>,
     tiles: Vec<(usize, usize)>,
     words: Vec<i32>,
     spans: Vec<Span>,
     sums: Vec<i32>,
 }
+
+/// Most tokens of a tile of the tile unit.
+pub const TILE_ROWS: usize = 16;
 
 /// From this many tokens on, the tile unit beats the vector unit.
 pub const AMX_TOKENS: usize = 5;
@@ -59,13 +63,13 @@ impl Acts {
         self.tokens = tokens;
         self.key = Some((shape.code, shape.cols, group));
         self.row_lines = (shape.slots() * 4).div_ceil(64);
-        self.rows.resize(tokens.next_multiple_of(16) * self.row_lines, Line([0; 64]));
-        self.rows[tokens * self.row_lines..].fill(Line([0; 64]));
+        self.tile_rows = if self.uses_tiles(isa) { tokens.div_ceil(tokens.div_ceil(TILE_ROWS)) } else { 0 };
+        self.rows.resize(tokens.next_multiple_of(TILE_ROWS) * self.row_lines, Line([0; 64]));
         self.sums.resize(shape.cols.div_ceil(group) * tokens, 0);
         self.words.clear();
         self.tiles.clear();
         self.plan_spans(shape, group);
-        if !self.uses_tiles(isa) {
+        if self.tile_rows == 0 {
             self.plan_tiles(Self::max_tile(isa));
             let entries: usize = self.spans.iter().map(|s| s.count).sum();
             self.words.resize(entries * tokens, 0);
@@ -81,6 +85,7 @@ impl Acts {
             group,
             tokens: self.tokens,
             row_lines: self.row_lines,
+            tile_rows: self.tile_rows,
             spans: &self.spans,
             tiles: &self.tiles,
             rows: Shared::new(&mut self.rows),
@@ -102,8 +107,21 @@ impl Acts {
 
     /// Whether `isa` multiplies these activations with the tile unit.
     pub fn uses_tiles(&self, isa: Isa) -> bool {
-        let single = self.key.is_some_and(|(_, cols, group)| group == cols);
-        isa == Isa::Amx && single && self.tokens >= AMX_TOKENS
+        let suits = self.key.is_some_and(|(code, cols, group)| group == cols && isa.reads(code));
+        isa == Isa::Amx && suits && self.tokens >= AMX_TOKENS
+    }
+
+    /// Tokens of a tile of the tile unit; 0 if the codes lie token by token.
+    pub fn tile_rows(&self) -> usize {
+        self.tile_rows
+    }
+
+    /// Codes of token tile `tile` for the tile unit: `[row_lines][16 tokens]` lines, of which
+    /// [`Acts::tile_rows`] tokens count. Sixty-four inputs of a tile lie together, so that the unit
+    /// loads one KiB in order.
+    pub fn tile(&self, tile: usize) -> &[Line] {
+        assert!(self.tile_rows > 0, "codes in tiles");
+        &self.rows[tile * TILE_ROWS * self.row_lines..(tile + 1) * TILE_ROWS * self.row_lines]
     }
 
     /// Number of tokens.
@@ -138,9 +156,10 @@ impl Acts {
         &self.sums
     }
 
-    /// Codes in slot order, `[tokens rounded up to a multiple of 16, row_lines]`, zero padded.
+    /// Codes in slot order, `[tokens, row_lines]`, zero padded.
     pub fn rows(&self) -> &[Line] {
-        &self.rows
+        assert!(self.tile_rows == 0, "codes token by token");
+        &self.rows[..self.tokens * self.row_lines]
     }
 
     /// Lines of a row.
@@ -180,6 +199,7 @@ pub struct Writer<'a> {
     group: usize,
     tokens: usize,
     row_lines: usize,
+    tile_rows: usize,
     spans: &'a [Span],
     tiles: &'a [(usize, usize)],
     rows: Shared<'a, Line>,
@@ -194,46 +214,106 @@ impl Writer<'_> {
     /// No two threads write the same token.
     pub unsafe fn token(&self, token: usize, codes: &[i8]) {
         assert!(token < self.tokens && codes.len() == self.cols, "token {token} of {}", self.tokens);
-        // SAFETY: lines, sums and words below belong to this token alone.
-        let lines = unsafe { self.rows.part(token * self.row_lines..(token + 1) * self.row_lines) };
-        self.fill_lines(lines, codes);
+        let (first, step) = self.place(token);
+        for index in 0..self.row_lines {
+            // SAFETY: the line belongs to this token alone.
+            unsafe { self.rows.set(first + index * step, self.line(codes, index)) };
+        }
+        if self.tile_rows > 0 {
+            return; // trits are signed in tiles: neither sums nor words are needed
+        }
         for (g, codes) in codes.chunks(self.group).enumerate() {
             // SAFETY: as above.
             unsafe { self.sums.set(g * self.tokens + token, sum(codes)) };
         }
+        // SAFETY: as above.
+        unsafe { self.spread(token) };
+    }
+
+    /// First line of a token, and lines from one to the next.
+    fn place(&self, token: usize) -> (usize, usize) {
+        match self.tile_rows {
+            0 => (token * self.row_lines, 1),
+            rows => (token / rows * self.row_lines * TILE_ROWS + token % rows, TILE_ROWS),
+        }
+    }
+
+    /// Copies a token's words from its line to its tile.
+    ///
+    /// # Safety
+    /// As [`Writer::token`].
+    unsafe fn spread(&self, token: usize) {
+        // SAFETY: lines and words below belong to this token alone.
+        let lines = unsafe { self.rows.part(token * self.row_lines..(token + 1) * self.row_lines) };
         let Some(&(first, count)) = self.tiles.iter().find(|tile| (tile.0..tile.0 + tile.1).contains(&token)) else {
             return;
         };
         let entries: usize = self.spans.iter().map(|s| s.count).sum();
         let mut at = entries * first + token - first;
+        let word = |slot: usize| {
+            let four = &lines[slot / 16].0[slot % 16 * 4..slot % 16 * 4 + 4];
+            i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8])
+        };
         for (g, span) in self.spans.iter().enumerate() {
             let bounds = g * self.group..(g + 1) * self.group;
-            for slot in span.slot..span.slot + span.count {
-                let four = &lines[slot / 16].0[slot % 16 * 4..slot % 16 * 4 + 4];
-                let word = i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
-                let mask = if self.spans.len() == 1 { !0 } else { mask(self.code, slot, &bounds) };
-                // SAFETY: as above.
-                unsafe { self.words.set(at, word & mask) };
-                at += count;
+            let slots = span.slot..span.slot + span.count;
+            let masked = |slot| word(slot) & mask(self.code, slot, &bounds);
+            // SAFETY: as above.
+            unsafe {
+                match self.spans.len() {
+                    1 => self.words.scatter(at, count, slots.map(word)),
+                    _ => self.words.scatter(at, count, slots.map(masked)),
+                }
             }
+            at += span.count * count;
         }
     }
 
-    fn fill_lines(&self, lines: &mut [Line], codes: &[i8]) {
-        let mut pieces = codes.chunks(64);
-        for line in lines {
-            let piece = pieces.next().unwrap_or(&[]);
-            match <&[i8; 64]>::try_from(piece) {
-                Ok(whole) => line.0 = *whole,
-                Err(_) => {
-                    line.0 = [0; 64];
-                    line.0[..piece.len()].copy_from_slice(piece);
+    /// Norms, quantises and writes `M` tokens of `source` from `token` on; returns their scales. Only
+    /// for matrices with one multiplier a row.
+    ///
+    /// # Safety
+    /// As [`Writer::token`], and the processor has AVX-512 F, BW, VL and DQ.
+    #[cfg(target_arch = "x86_64")]
+    pub unsafe fn quantize<const M: usize>(
+        &self,
+        source: super::avx512::quantize::Source<'_>,
+        token: usize,
+        norm: Option<super::vector::Norm<'_>>,
+    ) -> [f32; M] {
+        use super::avx512::quantize::{Target, quantize};
+        assert!(self.spans.len() == 1 && source.cols == self.cols && token + M <= self.tokens, "token {token}");
+        let targets = std::array::from_fn(|m| {
+            let (first, step) = self.place(token + m);
+            Target { first: self.rows.pointer(first, step, self.row_lines), step }
+        });
+        // SAFETY: the lines were checked and belong to these tokens; features by the caller's promise.
+        let scales = unsafe { quantize(source, token, norm, self.code, self.row_lines, targets) };
+        if self.tile_rows == 0 {
+            for token in token..token + M {
+                // SAFETY: lines and sum belong to this token alone.
+                unsafe {
+                    let lines = self.rows.part(token * self.row_lines..(token + 1) * self.row_lines);
+                    self.sums.set(token, lines.iter().map(|line| sum(&line.0)).sum());
+                    self.spread(token);
                 }
             }
-            if self.code == Code::Sherry {
-                transpose_fours(&mut line.0);
-            }
         }
+        scales
+    }
+
+    /// The codes of inputs `64 * index` and on, in slot order.
+    #[inline(always)]
+    fn line(&self, codes: &[i8], index: usize) -> Line {
+        let piece = codes.get(index * 64..).unwrap_or(&[]);
+        let mut line = match piece.first_chunk() {
+            Some(whole) => Line(*whole),
+            None => Line(std::array::from_fn(|i| piece.get(i).copied().unwrap_or(0))),
+        };
+        if self.code == Code::Sherry {
+            transpose_fours(&mut line.0);
+        }
+        line
     }
 }
 

@@ -1,12 +1,13 @@
 //! The tile unit (AMX int8): 16 tokens x 16 outputs x 64 inputs in an instruction.
 //!
 //! A trit vector is a row of the unit's second operand as it stands, so 16 unpacked trit vectors are a
-//! tile; tokens are its first operand, row by row. Two row blocks are unpacked at a time and stay in
-//! the second-level cache while all tokens pass over them, two token tiles at once.
+//! tile; tokens are its first operand, row by row. A chunk of two row blocks is unpacked at a time and
+//! stays in the first-level cache while all tokens pass over it, two token tiles at once: four products
+//! of 16 cycles on four loads. Measured, the unit is then busy nine cycles of ten.
 
 use super::{
-    acts::Acts,
-    avx512,
+    acts::{Acts, TILE_ROWS},
+    avx512::unpack,
     layout::{Code, ROWS, VECTOR},
 };
 use std::{arch::asm, sync::OnceLock};
@@ -66,8 +67,8 @@ impl Tiles {
     /// # Safety
     /// [`enable`] returned true.
     pub unsafe fn new(acts: &Acts) -> Self {
-        let tiles = acts.tokens().div_ceil(16).max(1);
-        let rows = acts.tokens().div_ceil(tiles).max(1);
+        let rows = acts.tile_rows();
+        assert!((1..=TILE_ROWS).contains(&rows), "activations in tiles");
         let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         for register in 0..8 {
             config.row_bytes[register] = 64;
@@ -80,14 +81,14 @@ impl Tiles {
 
     /// Rows that every output of [`Tiles::blocks`] must have room for.
     pub fn padded_tokens(acts: &Acts) -> usize {
-        acts.tokens().next_multiple_of(16)
+        acts.tokens().next_multiple_of(TILE_ROWS)
     }
 
-    /// Dot products of one to four packed row blocks: `out[block][token][output]`, with room for
+    /// Dot products of one or two packed row blocks: `out[block][token][output]`, with room for
     /// [`Tiles::padded_tokens`].
     ///
     /// # Safety
-    /// This thread made `self`, for these `acts`; the processor has what [`avx512::unpack`] needs.
+    /// This thread made `self`, for these `acts`; the processor has what [`unpack::unpack`] needs.
     pub unsafe fn blocks(
         &self,
         weights: &[&[u8]],
@@ -96,49 +97,37 @@ impl Tiles {
         panel: &mut Panel,
         out: &mut [&mut [[i32; ROWS]]],
     ) {
-        assert!((1..=BLOCKS).contains(&weights.len()) && weights.len() == out.len(), "one to four row blocks");
+        assert!((1..=BLOCKS).contains(&weights.len()) && weights.len() == out.len(), "one or two row blocks");
         assert!(out.iter().all(|out| out.len() >= Self::padded_tokens(acts)), "room for whole tiles");
+        assert!(weights.iter().all(|w| w.len() == weights[0].len()), "row blocks of one matrix");
         let (lines, tokens) = (acts.row_lines(), acts.tokens());
-        let chunk_bytes = CHUNK_TILES * 64 / code.group_cols() * code.group_bytes();
-        let mut start = 0;
-        while start < lines {
-            let tiles = CHUNK_TILES.min(lines - start);
-            for (weights, panel) in weights.iter().zip(&mut panel.0) {
-                let from = start / CHUNK_TILES * chunk_bytes;
-                let bytes = &weights[from..(from + chunk_bytes).min(weights.len())];
-                let used = bytes.len() / code.group_bytes() * code.group_slots() * VECTOR;
-                panel[used..tiles * 1024].fill(0);
-                // SAFETY: the panel is aligned and holds a chunk; features by the caller's promise.
-                unsafe { avx512::unpack(bytes, code, true, &mut panel[..used]) };
-            }
+        let wide = out.len() == 2;
+        for start in (0..lines).step_by(CHUNK_TILES) {
+            let mut fill = Fill::new(weights, code, start, CHUNK_TILES.min(lines - start), panel);
+            fill.prefetch_in(tokens.div_ceil(2 * self.rows) * CHUNK_TILES);
             for first in (0..tokens).step_by(2 * self.rows) {
                 let second = first + self.rows;
                 let tall = second < tokens;
-                let row = |token: usize| acts.rows()[token * lines + start..].as_ptr().cast::<u8>();
-                assert!(acts.rows().len() >= (if tall { second } else { first } + self.rows) * lines);
-                for (out, panel) in out.chunks_mut(2).zip(panel.0.chunks(2)) {
-                    let wide = out.len() == 2;
-                    let job = Job {
-                        a: [row(first), row(if tall { second } else { first })],
-                        b: [panel[0].as_ptr(), panel[1].as_ptr()],
-                        c: [out[0][first..].as_mut_ptr(), out[out.len() - 1][first..].as_mut_ptr()],
-                        stride: lines * 64,
-                        c_step: self.rows * 64,
-                        tiles,
-                        fresh: start == 0,
-                    };
-                    // SAFETY: rows, panels and outputs hold what the tiles touch by the lengths above.
-                    unsafe {
-                        match (tall, wide) {
-                            (true, true) => job.run::<true, true>(),
-                            (true, false) => job.run::<true, false>(),
-                            (false, true) => job.run::<false, true>(),
-                            (false, false) => job.run::<false, false>(),
-                        }
+                let tile = |token: usize| acts.tile(token / self.rows)[start * TILE_ROWS..].as_ptr().cast::<u8>();
+                let job = Job {
+                    a: [tile(first), tile(if tall { second } else { first })],
+                    b: fill.panel,
+                    c: [out[0][first..].as_mut_ptr(), out[out.len() - 1][first..].as_mut_ptr()],
+                    c_step: self.rows * 64,
+                    tiles: fill.tiles,
+                    fresh: start == 0,
+                };
+                // SAFETY: tiles, panels and outputs hold what is touched by the lengths above, and the
+                // panel is filled ahead of its use.
+                unsafe {
+                    match (tall, wide) {
+                        (true, true) => job.run::<true, true>(&mut fill),
+                        (true, false) => job.run::<true, false>(&mut fill),
+                        (false, true) => job.run::<false, true>(&mut fill),
+                        (false, false) => job.run::<false, false>(&mut fill),
                     }
                 }
             }
-            start += tiles;
         }
     }
 }
@@ -153,39 +142,130 @@ impl Drop for Tiles {
 /// Row blocks that share a pass over the tokens.
 pub const BLOCKS: usize = 2;
 
-/// Tiles of 64 inputs that are unpacked at a time: 24 KiB of four row blocks, half of the first-level
-/// cache. A multiple of every layout's group.
-const CHUNK_TILES: usize = 6;
+/// Tiles of 64 inputs that are unpacked at a time: 24 KiB of two row blocks, half of the first-level
+/// cache. A multiple of every layout's step.
+const CHUNK_TILES: usize = 12;
 
 /// Unpacked weights of a chunk of row blocks.
 #[repr(C, align(64))]
-pub struct Panel([[u8; CHUNK_TILES * 1024]; BLOCKS]);
+pub struct Panel([[u8; CHUNK_TILES * TILE_BYTES]; BLOCKS]);
+
+/// Bytes of a tile.
+const TILE_BYTES: usize = 1024;
 
 impl Default for Panel {
     fn default() -> Self {
-        Panel([[0; CHUNK_TILES * 1024]; BLOCKS])
+        Panel([[0; CHUNK_TILES * TILE_BYTES]; BLOCKS])
+    }
+}
+
+/// Unpacks a chunk of row blocks step by step, always a step ahead of the products that need it: the
+/// vector unit works while the tile unit does.
+struct Fill<'a> {
+    code: Code,
+    packed: [&'a [u8]; BLOCKS],
+    panel: [*mut u8; BLOCKS],
+    blocks: usize,
+    tiles: usize,
+    step: usize,
+    done: usize,
+    next: [*const u8; BLOCKS],
+    lines: usize,
+}
+
+impl<'a> Fill<'a> {
+    /// Tiles `start..start + tiles` of the row blocks `weights`.
+    fn new(weights: &[&'a [u8]], code: Code, start: usize, tiles: usize, panel: &mut Panel) -> Self {
+        let bytes = |tiles: usize| tiles * 64 / code.group_cols() * code.group_bytes();
+        let mut packed: [&[u8]; BLOCKS] = [&[]; BLOCKS];
+        for (packed, weights) in packed.iter_mut().zip(weights) {
+            *packed = &weights[bytes(start)..bytes(start + CHUNK_TILES).min(weights.len())];
+        }
+        let step = match code {
+            Code::Five => 3, // two groups of 96 inputs
+            _ => 2,
+        };
+        let blocks = weights.len();
+        let end = bytes(start + CHUNK_TILES);
+        let next = std::array::from_fn(|i| {
+            let weights = weights[i.min(blocks - 1)];
+            weights.as_ptr().wrapping_add(if end < weights.len() { end } else { blocks * weights.len() })
+        });
+        let panel = panel.0.each_mut().map(|p| p.as_mut_ptr());
+        Fill { code, packed, panel, blocks, tiles, step, done: 0, next, lines: 0 }
+    }
+
+    /// Spreads the request for the next chunk over `steps` calls of [`Fill::prefetch`].
+    fn prefetch_in(&mut self, steps: usize) {
+        self.lines = (CHUNK_TILES * 64 / self.code.group_cols() * self.code.group_bytes()).div_ceil(64).div_ceil(steps);
+    }
+
+    #[inline(always)]
+    fn prefetch(&mut self) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for _ in 0..self.lines {
+            for next in &mut self.next {
+                // SAFETY: a prefetch does not fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast()) };
+                *next = next.wrapping_add(64);
+            }
+        }
+    }
+
+    /// Sees to it that tiles below `end` are unpacked.
+    ///
+    /// # Safety
+    /// The processor has what [`unpack::unpack`] needs; the panel is not borrowed.
+    #[inline(always)]
+    unsafe fn reach(&mut self, end: usize) {
+        while self.done < end.min(self.tiles) {
+            // SAFETY: passed on to the caller.
+            unsafe { self.advance() };
+        }
+    }
+
+    /// # Safety
+    /// As [`Fill::reach`].
+    unsafe fn advance(&mut self) {
+        let group = self.code.group_bytes();
+        let (from, tiles) = (self.done * 64 / self.code.group_cols() * group, self.step.min(self.tiles - self.done));
+        let step_bytes = self.step * 64 / self.code.group_cols() * group;
+        for (packed, panel) in self.packed.iter().zip(self.panel).take(self.blocks) {
+            let packed = &packed[from.min(packed.len())..(from + step_bytes).min(packed.len())];
+            let at = self.done * TILE_BYTES;
+            // SAFETY: `done + tiles` is at most `CHUNK_TILES`, and nobody else uses the panel.
+            let out = unsafe { std::slice::from_raw_parts_mut(panel.add(at), tiles * TILE_BYTES) };
+            let used = packed.len() / group * self.code.group_slots() * VECTOR;
+            out[used..].fill(0);
+            // SAFETY: the panel is aligned and holds the step; features by the caller's promise.
+            unsafe { unpack::unpack(packed, self.code, true, &mut out[..used]) };
+        }
+        self.done += tiles;
     }
 }
 
 /// Products of one or two token tiles and one or two row blocks over a chunk of inputs.
 struct Job {
     a: [*const u8; 2],
-    b: [*const u8; 2],
+    b: [*mut u8; 2],
     c: [*mut [i32; ROWS]; 2],
-    stride: usize,
     c_step: usize,
     tiles: usize,
     fresh: bool,
 }
 
 impl Job {
+    /// Tokens are loaded past the first-level cache (`tileloaddt1`), which keeps weights and sums.
+    ///
     /// # Safety
-    /// The registers are set up. `a` points to token tiles whose rows are `stride` bytes apart and hold
-    /// `tiles` lines, `b` to `tiles` tiles, `c` to the sums of both token tiles, `c_step` bytes apart.
-    unsafe fn run<const TALL: bool, const WIDE: bool>(&self) {
-        let Job { a: [mut a0, mut a1], b: [mut b0, mut b1], c: [c0, c1], stride, c_step, tiles, fresh } = *self;
+    /// The registers are set up. `a` points to `tiles` tiles of tokens each, `b` to as many of weights,
+    /// which `fill` unpacks; `c` to the sums of both token tiles, `c_step` bytes apart.
+    #[inline(always)]
+    unsafe fn run<const TALL: bool, const WIDE: bool>(&self, fill: &mut Fill<'_>) {
+        let Job { a: [mut a0, mut a1], b: [mut b0, mut b1], c: [c0, c1], c_step, tiles, fresh } = *self;
         // SAFETY: tile registers are used by nothing else; addresses by the caller's promise.
         unsafe {
+            fill.reach(1);
             if fresh {
                 asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             } else {
@@ -200,37 +280,35 @@ impl Job {
                     asm!("tileloadd tmm3, [{c} + {row}]", c = in(reg) c1.byte_add(c_step), row = in(reg) 64usize, options(nostack, readonly));
                 }
             }
-            for _ in 0..tiles {
+            for tile in 0..tiles {
+                fill.reach(tile + 2);
+                fill.prefetch();
                 asm!(
+                    "tileloaddt1 tmm4, [{a} + {row}]",
                     "tileloadd tmm6, [{b} + {row}]",
-                    "tileloadd tmm4, [{a} + {stride}]",
-                    "tdpbssd tmm0, tmm4, tmm6",
-                    b = in(reg) b0, row = in(reg) 64usize, a = in(reg) a0, stride = in(reg) stride,
+                    a = in(reg) a0, b = in(reg) b0, row = in(reg) 64usize,
                     options(nostack, readonly),
                 );
                 if WIDE {
-                    asm!(
-                        "tileloadd tmm7, [{b} + {row}]",
-                        "tdpbssd tmm1, tmm4, tmm7",
-                        b = in(reg) b1, row = in(reg) 64usize,
-                        options(nostack, readonly),
-                    );
+                    asm!("tileloadd tmm7, [{b} + {row}]", b = in(reg) b1, row = in(reg) 64usize, options(nostack, readonly));
                 }
                 if TALL {
-                    asm!(
-                        "tileloadd tmm5, [{a} + {stride}]",
-                        "tdpbssd tmm2, tmm5, tmm6",
-                        a = in(reg) a1, stride = in(reg) stride,
-                        options(nostack, readonly),
-                    );
+                    asm!("tileloaddt1 tmm5, [{a} + {row}]", a = in(reg) a1, row = in(reg) 64usize, options(nostack, readonly));
+                }
+                asm!("tdpbssd tmm0, tmm4, tmm6", options(nostack, nomem));
+                if WIDE {
+                    asm!("tdpbssd tmm1, tmm4, tmm7", options(nostack, nomem));
+                }
+                if TALL {
+                    asm!("tdpbssd tmm2, tmm5, tmm6", options(nostack, nomem));
                 }
                 if TALL && WIDE {
                     asm!("tdpbssd tmm3, tmm5, tmm7", options(nostack, nomem));
                 }
-                a0 = a0.add(64);
-                a1 = a1.add(64);
-                b0 = b0.add(1024);
-                b1 = b1.add(1024);
+                a0 = a0.add(TILE_BYTES);
+                a1 = a1.add(TILE_BYTES);
+                b0 = b0.add(TILE_BYTES);
+                b1 = b1.add(TILE_BYTES);
             }
             asm!("tilestored [{c} + {row}], tmm0", c = in(reg) c0, row = in(reg) 64usize, options(nostack));
             if WIDE {

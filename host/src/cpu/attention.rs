@@ -106,11 +106,14 @@ pub fn attend(
 /// The queries' codes as words of four, `[padded / 4][queries]`.
 fn interleave(queries: &[Query<'_>], padded: usize, words: &mut Vec<i32>) {
     words.clear();
-    for start in (0..padded).step_by(4) {
-        words.extend(queries.iter().map(|query| {
-            let code = |i: usize| query.codes.get(start + i).map_or(0, |&c| c as u8);
-            i32::from_le_bytes([code(0), code(1), code(2), code(3)])
-        }));
+    words.resize(padded / 4 * queries.len(), 0);
+    for (q, query) in queries.iter().enumerate() {
+        let (fours, rest) = query.codes.as_chunks::<4>();
+        let last: [i8; 4] = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
+        let fours = fours.iter().chain((!rest.is_empty()).then_some(&last));
+        for (word, four) in words[q..].iter_mut().step_by(queries.len()).zip(fours) {
+            *word = i32::from_le_bytes(four.map(|code| code as u8));
+        }
     }
 }
 
@@ -201,7 +204,10 @@ mod tests {
                 let writer = cache.writer();
                 for t in 0..len {
                     // SAFETY: one thread.
-                    unsafe { writer.push((layer, head, t), (&keys[t], ks[t]), (&values[t], vs[t])) };
+                    unsafe {
+                        writer.push_key((layer, head, t), &keys[t], ks[t]);
+                        writer.push_value((layer, head, t), &values[t], vs[t]);
+                    }
                 }
                 drop(writer);
                 cache.len = len;

@@ -7,6 +7,7 @@
 use super::{
     acts::Acts,
     attention::{self, Query},
+    buffer::Buffer,
     head::{self, Table},
     isa::Isa,
     kv::{Cache, Geometry},
@@ -27,6 +28,9 @@ use std::ops::Range;
 
 /// Tokens that pass through a layer together.
 const CHUNK: usize = 128;
+
+/// Tokens whose heads are quantised as a unit of work: neighbours in the tiles.
+const UNIT_TOKENS: usize = 8;
 
 /// One block of the model.
 pub(super) struct Block {
@@ -57,9 +61,9 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Scratch {
     attention: attention::Scratch,
-    rows: [Vec<[f32; ROWS]>; 3],
-    codes: [Vec<i8>; 2],
-    tiles: [Vec<[f32; ROWS]>; 2],
+    head: Vec<f32>,
+    codes: Vec<i8>,
+    tiles: [Buffer<[f32; ROWS]>; 2],
 }
 
 /// A token on its way: which step it belongs to, and where in the sequence it stands.
@@ -225,7 +229,7 @@ impl CpuEngine {
             // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
             let (linear, out) =
                 unsafe { (linear.one(thread), out[part].part(blocks.start * stride..blocks.end * stride)) };
-            block.qkv.rows(isa, store, part, blocks, inputs, linear, (out, stride));
+            block.qkv.rows(isa, store, part, blocks, inputs, linear, (out, stride), false);
         });
     }
 
@@ -242,38 +246,44 @@ impl CpuEngine {
         let scratch = Shared::new(&mut self.scratch);
         let isa = self.isa;
         let factor = score_factor(dim);
-        let one = |thread: usize, token: usize| {
-            let item = items[token];
-            // SAFETY: every thread has its own scratch; a unit is a token, and no other unit touches it.
-            let (scratch, codes, scales) = unsafe {
-                (
-                    scratch.one(thread),
-                    query_codes.part(token * heads * dim..(token + 1) * heads * dim),
-                    query_scales.part(token * heads..(token + 1) * heads),
-                )
-            };
-            let (cos, sin) = (rope.cos(item.position), rope.sin(item.position));
-            let Scratch { rows: [q, k, v], codes: [key, value], .. } = scratch;
-            for (tiles, row) in qkv.iter().zip([&mut *q, &mut *k, &mut *v]) {
-                tiles.copy_token(token, row);
+        self.pool.run(items.len().div_ceil(UNIT_TOKENS), &|thread, unit| {
+            let tokens = unit * UNIT_TOKENS..items.len().min((unit + 1) * UNIT_TOKENS);
+            // SAFETY: every thread has its own scratch.
+            let scratch = unsafe { scratch.one(thread) };
+            for head in 0..heads + 2 * kv_heads {
+                let (part, head) = match head {
+                    _ if head < heads => (0, head),
+                    _ if head < heads + kv_heads => (1, head - heads),
+                    _ => (2, head - heads - kv_heads),
+                };
+                for token in tokens.clone() {
+                    let item = items[token];
+                    let angles = (part < 2).then(|| (rope.cos(item.position), rope.sin(item.position)));
+                    if part == 0 {
+                        // SAFETY: a unit's tokens are its own.
+                        let codes =
+                            unsafe { query_codes.part((token * heads + head) * dim..(token * heads + head + 1) * dim) };
+                        let scale =
+                            vector::head_codes(isa, &qkv[0], (token, head * dim), angles, &mut scratch.head, codes);
+                        // SAFETY: as above.
+                        unsafe { query_scales.set(token * heads + head, mul(scale, factor)) };
+                        continue;
+                    }
+                    let codes = &mut scratch.codes;
+                    codes.resize(dim, 0);
+                    let scale =
+                        vector::head_codes(isa, &qkv[part], (token, head * dim), angles, &mut scratch.head, codes);
+                    let place = (layer, head, item.position);
+                    // SAFETY: positions of a sequence are different, and each belongs to one unit.
+                    unsafe {
+                        match part {
+                            1 => writers[item.step].push_key(place, codes, scale),
+                            _ => writers[item.step].push_value(place, codes, scale),
+                        }
+                    }
+                }
             }
-            let (q, k, v) = (q.as_flattened_mut(), k.as_flattened_mut(), v.as_flattened());
-            for ((q, codes), scale) in q.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(dim)).zip(scales) {
-                vector::rotate(isa, q, cos, sin);
-                *scale = mul(vector::quantize(isa, q, codes), factor);
-            }
-            key.resize(dim, 0);
-            value.resize(dim, 0);
-            for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).take(kv_heads).enumerate() {
-                vector::rotate(isa, k, cos, sin);
-                let key_scale = vector::quantize(isa, k, key);
-                let value_scale = vector::quantize(isa, v, value);
-                let place = (layer, head, item.position);
-                // SAFETY: positions of a sequence are different, and each is one unit.
-                unsafe { writers[item.step].push(place, (key, key_scale), (value, value_scale)) };
-            }
-        };
-        self.pool.run(items.len(), &one);
+        });
     }
 
     fn attend(&mut self, layer: usize, items: &[Item], caches: &[Cache]) {
@@ -283,7 +293,7 @@ impl CpuEngine {
         let State { query_codes, query_scales, mixed, .. } = &mut self.state;
         mixed.resize(items.len(), q_dim);
         let stride = mixed.stride();
-        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(mixed.data_mut().as_flattened_mut()));
+        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(mixed.data_mut()));
         let runs = runs(items, (attention::QUERIES / group).max(1));
         let scratch = Shared::new(&mut self.scratch);
         let (isa, tables) = (self.isa, &self.tables);
@@ -294,26 +304,28 @@ impl CpuEngine {
             let run = runs[runs.len() - 1 - unit / kv_heads].clone();
             let kv_head = unit % kv_heads;
             let cache = &caches[items[run.start].step];
-            let all = run.flat_map(|token| (kv_head * group..(kv_head + 1) * group).map(move |head| (token, head)));
-            let all: Vec<(usize, usize)> = all.collect();
-            for some in all.chunks(attention::QUERIES) {
-                let query = |&(token, head): &(usize, usize)| Query {
-                    codes: &codes[token * q_dim + head * dim..][..dim],
-                    scale: scales[token * (q_dim / dim) + head],
-                    visible: items[token].position + 1,
-                };
-                let queries: Vec<Query> = some.iter().map(query).collect();
-                let place = (layer, kv_head);
-                attention::attend(isa, tables, cache, place, &queries, &mut scratch.attention, |q, result| {
-                    let (token, head) = some[q];
-                    let (mut row, mut rest) = (head * dim, result);
-                    while !rest.is_empty() {
-                        let (some, others) = rest.split_at(rest.len().min(ROWS - row % ROWS));
-                        let at = (row / ROWS * stride + token) * ROWS + row % ROWS;
-                        // SAFETY: the result of a token and head belongs to one unit.
-                        unsafe { out.part(at..at + some.len()) }.copy_from_slice(some);
-                        (row, rest) = (row + some.len(), others);
-                    }
+            let mut all = run.flat_map(|token| (kv_head * group..(kv_head + 1) * group).map(move |head| (token, head)));
+            let mut places = [(0, 0); attention::QUERIES];
+            let mut queries = [Query { codes: &[], scale: 0.0, visible: 0 }; attention::QUERIES];
+            loop {
+                let mut count = 0;
+                for (token, head) in all.by_ref().take(attention::QUERIES) {
+                    places[count] = (token, head);
+                    queries[count] = Query {
+                        codes: &codes[token * q_dim + head * dim..][..dim],
+                        scale: scales[token * (q_dim / dim) + head],
+                        visible: items[token].position + 1,
+                    };
+                    count += 1;
+                }
+                if count == 0 {
+                    break;
+                }
+                let (queries, place) = (&queries[..count], (layer, kv_head));
+                attention::attend(isa, tables, cache, place, queries, &mut scratch.attention, |q, result| {
+                    let (token, head) = places[q];
+                    // SAFETY: the result of a token and head belongs to one unit.
+                    unsafe { set_rows(&out, stride, token, head * dim, result) };
                 });
             }
         });
@@ -347,11 +359,10 @@ impl CpuEngine {
             };
             let [gate, up] = &mut own.tiles;
             for (part, tiles) in [&mut *gate, &mut *up].into_iter().enumerate() {
-                tiles.resize(blocks.len() * stride, [0.0; ROWS]);
-                block.gate_up.rows(isa, store, part, blocks.clone(), inputs, linear, (tiles, stride));
+                tiles.resize(blocks.len() * stride);
+                block.gate_up.rows(isa, store, part, blocks.clone(), inputs, linear, (tiles, stride), false);
             }
-            let all = out.as_flattened_mut();
-            vector::gate(isa, activation, tables, gate.as_flattened(), up.as_flattened(), all);
+            vector::gate(isa, activation, tables, gate, up, out);
         });
     }
 
@@ -377,9 +388,12 @@ impl CpuEngine {
             let (linear, own, x) = unsafe {
                 (linear.one(thread), scratch.one(thread), x.part(blocks.start * stride..blocks.end * stride))
             };
+            if fused.is_single(0) {
+                return fused.rows(isa, store, 0, blocks, inputs, linear, (x, stride), true);
+            }
             let tiles = &mut own.tiles[0];
-            tiles.resize(blocks.len() * stride, [0.0; ROWS]);
-            fused.rows(isa, store, 0, blocks, inputs, linear, (tiles, stride));
+            tiles.resize(blocks.len() * stride);
+            fused.rows(isa, store, 0, blocks, inputs, linear, (tiles, stride), false);
             vector::add_to(isa, x.as_flattened_mut(), tiles.as_flattened());
         });
     }
@@ -432,6 +446,24 @@ fn units(fused: &Fused, parts: Range<usize>, tokens: usize, threads: usize) -> V
         (0..blocks).step_by(step).map(move |first| (part, first..(first + step).min(blocks)))
     };
     parts.flat_map(part_units).collect()
+}
+
+/// Sets the rows of a token from `row` on.
+///
+/// # Safety
+/// Nobody else touches these rows.
+unsafe fn set_rows(out: &Shared<'_, [f32; ROWS]>, stride: usize, token: usize, row: usize, values: &[f32]) {
+    let block = |row: usize| row / ROWS * stride + token;
+    if let (true, (tiles, [])) = (row.is_multiple_of(ROWS), values.as_chunks()) {
+        // SAFETY: whole tiles of this token and these rows.
+        unsafe { out.scatter(block(row), stride, tiles.iter().copied()) };
+        return;
+    }
+    for (row, &value) in (row..).zip(values) {
+        let tile = out.pointer(block(row), 1, 1).cast::<f32>();
+        // SAFETY: an element of a tile; a tile may belong to several units, an element does not.
+        unsafe { tile.add(row % ROWS).write(value) };
+    }
 }
 
 /// Runs of at most `longest` neighbouring tokens of one sequence.

@@ -1,7 +1,8 @@
 //! Integer products of packed matrices and activations, whatever the instruction set.
 
 use super::{
-    acts::{Acts, Line},
+    acts::Acts,
+    buffer::Buffer,
     isa::Isa,
     layout::{ROWS, Shape, VECTOR},
     scalar,
@@ -39,20 +40,16 @@ impl<'a> Packed<'a> {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
-    panel: Vec<Line>,
-    sums: Vec<[i32; ROWS]>,
+    panel: Buffer<u8>,
+    sums: Buffer<[i32; ROWS]>,
     #[cfg(target_arch = "x86_64")]
     chunk: Option<Box<super::amx::Panel>>,
 }
 
-/// `panel` as bytes, `bytes` of them, without clearing what is there.
-fn panel_bytes(panel: &mut Vec<Line>, bytes: usize) -> &mut [u8] {
-    let lines = bytes.div_ceil(64);
-    if panel.len() < lines {
-        panel.resize(lines, Line([0; 64]));
-    }
-    // SAFETY: `Line` is 64 bytes of `i8` without padding, and any byte is a valid `i8`.
-    unsafe { std::slice::from_raw_parts_mut(panel.as_mut_ptr().cast(), bytes) }
+/// Room for the unpacked slots of a row block.
+fn slots(panel: &mut Buffer<u8>, shape: Shape) -> &mut [u8] {
+    panel.resize(shape.slots() * VECTOR);
+    panel
 }
 
 /// Computes the sums of the row blocks `blocks` and hands each to `sink(block, sums)`, `sums` being
@@ -70,14 +67,14 @@ pub fn products(
     assert!(isa.reads(code), "{} does not read {code:?}", isa.name());
     let tokens = acts.tokens();
     if scratch.sums.len() < 2 * tokens {
-        scratch.sums.resize(2 * tokens, [0; ROWS]);
+        scratch.sums.resize(2 * tokens);
     }
     #[cfg(target_arch = "x86_64")]
     if acts.uses_tiles(isa) {
         use super::amx::{BLOCKS, Tiles};
         let padded = Tiles::padded_tokens(acts);
         if scratch.sums.len() < BLOCKS * padded {
-            scratch.sums.resize(BLOCKS * padded, [0; ROWS]);
+            scratch.sums.resize(BLOCKS * padded);
         }
         let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
@@ -118,8 +115,8 @@ pub fn products(
                 match multipliers {
                     None => super::avx512::block(bytes, code, acts, sums),
                     Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
-                        super::avx512::unpack(bytes, code, false, panel);
+                        let panel = slots(&mut scratch.panel, matrix.shape);
+                        super::avx512::unpack::unpack(bytes, code, false, panel);
                         super::avx512::grouped(panel, multipliers, acts, sums);
                     }
                 }
@@ -130,7 +127,7 @@ pub fn products(
                 match multipliers {
                     None => super::avx2::block(isa == Isa::AvxVnni, bytes, acts, sums),
                     Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
+                        let panel = slots(&mut scratch.panel, matrix.shape);
                         scalar::unpack_block(bytes, code, panel);
                         super::avx2::grouped(panel, multipliers, acts, sums);
                     }
@@ -142,14 +139,14 @@ pub fn products(
                 match multipliers {
                     None => super::neon::block(isa == Isa::NeonDot, bytes, acts, sums),
                     Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
+                        let panel = slots(&mut scratch.panel, matrix.shape);
                         scalar::unpack_block(bytes, code, panel);
                         super::neon::grouped(panel, multipliers, acts, sums);
                     }
                 }
             },
             _ => {
-                let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
+                let panel = slots(&mut scratch.panel, matrix.shape);
                 scalar::unpack_block(bytes, code, panel);
                 scalar::block(panel, multipliers, acts, sums);
             }

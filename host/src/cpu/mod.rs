@@ -17,6 +17,7 @@ mod neon;
 pub mod acts;
 pub mod attention;
 pub mod bench;
+pub mod buffer;
 mod build;
 mod engine;
 pub mod head;

@@ -1,7 +1,7 @@
 //! Activations between layers: `[row block][token][16 rows]`, so that whoever computes a row block
 //! writes one contiguous piece, and no power-of-two stride lets tokens evict each other.
 
-use super::layout::ROWS;
+use super::{buffer::Buffer, layout::ROWS};
 
 /// A matrix of activations in tiles. With one token it is simply a vector.
 #[derive(Default)]
@@ -9,7 +9,7 @@ pub struct Tiles {
     tokens: usize,
     stride: usize,
     rows: usize,
-    data: Vec<[f32; ROWS]>,
+    data: Buffer<[f32; ROWS]>,
 }
 
 impl Tiles {
@@ -18,7 +18,7 @@ impl Tiles {
         self.tokens = tokens;
         self.stride = tokens | 1; // odd
         self.rows = rows;
-        self.data.resize(rows.div_ceil(ROWS) * self.stride, [0.0; ROWS]);
+        self.data.resize(rows.div_ceil(ROWS) * self.stride);
     }
 
     /// Tokens.
@@ -29,6 +29,16 @@ impl Tiles {
     /// Tiles from one row block to the next.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Rows of a token.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// All tiles; those of row block `b` start at `b * stride`.
+    pub fn data(&self) -> &[[f32; ROWS]] {
+        &self.data
     }
 
     /// All tiles; those of row block `b` start at `b * stride`.
@@ -50,6 +60,13 @@ impl Tiles {
         out.resize(self.rows.div_ceil(ROWS), [0.0; ROWS]);
         for (out, tiles) in out.iter_mut().zip(self.data.chunks_exact(self.stride)) {
             *out = tiles[token];
+        }
+    }
+
+    /// Copies the rows `row..row + out.len()` of a token.
+    pub fn copy_rows(&self, token: usize, row: usize, out: &mut [f32]) {
+        for (row, out) in (row..).zip(out) {
+            *out = self.data[row / ROWS * self.stride + token][row % ROWS];
         }
     }
 

@@ -126,10 +126,11 @@ fn round_wide(x: f32) -> i32 {
 fn fill_codes(x: &[f32], max: f32, codes: &mut [i8]) {
     let inverse = div(MAX_CODE, max);
     for (code, &x) in codes.iter_mut().zip(x) {
-        let y = mul(x, inverse);
+        let y = mul(x, inverse); // NaN if `max` is infinite
+        let y = if y.is_nan() { 0.0 } else { y };
         let y = if y > -MAX_CODE { y } else { -MAX_CODE };
         let y = if y < MAX_CODE { y } else { MAX_CODE };
-        *code = if x.is_nan() { 0 } else { round_small(y) as i8 };
+        *code = round_small(y) as i8;
     }
 }
 
@@ -206,6 +207,8 @@ versions!(
 pub struct Tables {
     /// SiLU.
     sigmoid: SigmoidTable,
+    #[cfg(target_arch = "x86_64")]
+    packed: super::avx512::gate::PackedSigmoid,
     /// Softmax: an entry of the table times 512 plus its distance to the next, so that one look-up
     /// fetches both (17 and 9 bits).
     exp2: [i32; 128],
@@ -215,8 +218,11 @@ impl Default for Tables {
     fn default() -> Self {
         let exp2 = Exp2Table::default();
         let entries = exp2.entries();
+        let sigmoid = SigmoidTable::default();
         Tables {
-            sigmoid: SigmoidTable::default(),
+            #[cfg(target_arch = "x86_64")]
+            packed: super::avx512::gate::PackedSigmoid::new(&sigmoid),
+            sigmoid,
             exp2: std::array::from_fn(|i| entries[i] << 9 | (entries[i] - entries[i + 1])),
         }
     }
@@ -258,9 +264,26 @@ fn gate_plain(activation: Activation, tables: &Tables, gate: &[f32], up: &[f32],
 }
 
 versions!(
-    /// [`spec::model::ffn::device`]: `act(gate) * up`.
-    gate = gate_plain(activation: Activation, tables: &Tables, gate: &[f32], up: &[f32], out: &mut [f32])
+    /// The same in plain Rust, of any length.
+    gate_versions = gate_plain(activation: Activation, tables: &Tables, gate: &[f32], up: &[f32], out: &mut [f32])
 );
+
+/// [`spec::model::ffn::device`]: `act(gate) * up`, tile by tile.
+pub fn gate(
+    isa: super::Isa,
+    activation: Activation,
+    tables: &Tables,
+    gate: &[[f32; 16]],
+    up: &[[f32; 16]],
+    out: &mut [[f32; 16]],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if activation == Activation::Silu && matches!(isa, super::Isa::Avx512 | super::Isa::Amx) {
+        // SAFETY: these sets are only offered where the processor has their features.
+        return unsafe { super::avx512::gate::silu(&tables.packed, gate, up, out) };
+    }
+    gate_versions(isa, activation, tables, gate.as_flattened(), up.as_flattened(), out.as_flattened_mut());
+}
 
 #[inline(always)]
 fn rotate_plain(head: &mut [f32], cos: &[f32], sin: &[f32]) {
@@ -276,6 +299,33 @@ versions!(
     /// [`spec::numerics::rope::RopeTable::rotate`] of one head.
     rotate = rotate_plain(head: &mut [f32], cos: &[f32], sin: &[f32])
 );
+
+/// Codes of the head that begins at row `row` of a token, turned by `angles` (cosines and sines) if there
+/// are any; returns the scale. `buffer` is for heads that have to be copied.
+pub fn head_codes(
+    isa: super::Isa,
+    tiles: &super::tiles::Tiles,
+    (token, row): (usize, usize),
+    angles: Option<(&[f32], &[f32])>,
+    buffer: &mut Vec<f32>,
+    codes: &mut [i8],
+) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, super::Isa::Avx512 | super::Isa::Amx)
+        && super::avx512::heads::serves(codes.len())
+        && row.is_multiple_of(super::layout::ROWS)
+    {
+        let x = &tiles.data()[row / super::layout::ROWS * tiles.stride() + token..];
+        // SAFETY: these sets are only offered where the processor has their features.
+        return unsafe { super::avx512::heads::quantize(x, tiles.stride(), angles, codes) };
+    }
+    buffer.resize(codes.len(), 0.0);
+    tiles.copy_rows(token, row, buffer);
+    if let Some((cos, sin)) = angles {
+        rotate(isa, buffer, cos, sin);
+    }
+    quantize(isa, buffer, codes)
+}
 
 /// Scores of a run of positions in place of their dot products; returns the largest.
 #[inline(always)]
@@ -496,10 +546,15 @@ mod tests {
                 assert_eq!((scale.to_bits(), &codes), (want.scale.to_bits(), &want.codes), "{at}");
                 norm(isa, &x, (&y, 1e-6), &mut work);
                 assert_eq!(bits(&work), bits(&quant::norm(&x, &y, 1e-6)), "{at}");
+                let whole = n / 16 * 16;
+                let ((x, _), (y, _)) = (x.as_chunks::<16>(), y.as_chunks::<16>());
+                let mut tiles = vec![[0.0; 16]; x.len()];
                 for activation in [Activation::Silu, Activation::Relu2] {
-                    gate(isa, activation, &tables, &x, &y, &mut work);
-                    let want = spec::model::ffn::device(activation, &tables.sigmoid, &x, &y);
-                    assert_eq!(bits(&work), bits(&want), "{at}");
+                    gate(isa, activation, &tables, x, y, &mut tiles);
+                    let want =
+                        spec::model::ffn::device(activation, &tables.sigmoid, x.as_flattened(), y.as_flattened());
+                    assert_eq!(want.len(), whole);
+                    assert_eq!(bits(tiles.as_flattened()), bits(&want), "{at}");
                 }
             }
         }
