@@ -85,13 +85,14 @@ impl Tiles {
     }
 
     /// Dot products of one or two packed row blocks: `out[block][token][output]`, with room for
-    /// [`Tiles::padded_tokens`].
+    /// [`Tiles::padded_tokens`]. The next call is for the row blocks that lie `onward` further.
     ///
     /// # Safety
     /// This thread made `self`, for these `acts`; the processor has what [`unpack::unpack`] needs.
     pub unsafe fn blocks(
         &self,
         weights: &[&[u8]],
+        onward: usize,
         code: Code,
         acts: &Acts,
         panel: &mut Panel,
@@ -103,8 +104,9 @@ impl Tiles {
         let (lines, tokens) = (acts.row_lines(), acts.tokens());
         let wide = out.len() == 2;
         for start in (0..lines).step_by(CHUNK_TILES) {
-            let mut fill = Fill::new(weights, code, start, CHUNK_TILES.min(lines - start), panel);
-            fill.prefetch_in(tokens.div_ceil(2 * self.rows) * CHUNK_TILES);
+            let tiles = CHUNK_TILES.min(lines - start);
+            let calls = tokens.div_ceil(2 * self.rows) * tiles;
+            let mut fill = Fill::new((weights, onward), code, (start, tiles), calls, panel);
             for first in (0..tokens).step_by(2 * self.rows) {
                 let second = first + self.rows;
                 let tall = second < tokens;
@@ -159,45 +161,50 @@ impl Default for Panel {
     }
 }
 
-/// Unpacks a chunk of row blocks step by step, always a step ahead of the products that need it: the
-/// vector unit works while the tile unit does.
+/// Unpacks a chunk of row blocks group by group, a few tiles ahead of the products that need them: the
+/// vector unit works while the tile unit does, and what it stores has reached the cache by then.
 struct Fill<'a> {
     code: Code,
     packed: [&'a [u8]; BLOCKS],
     panel: [*mut u8; BLOCKS],
     blocks: usize,
     tiles: usize,
-    step: usize,
-    done: usize,
+    groups: usize,
+    /// Groups and tiles that are there.
+    done: (usize, usize),
     next: [*const u8; BLOCKS],
     lines: usize,
 }
 
-impl<'a> Fill<'a> {
-    /// Tiles `start..start + tiles` of the row blocks `weights`.
-    fn new(weights: &[&'a [u8]], code: Code, start: usize, tiles: usize, panel: &mut Panel) -> Self {
-        let bytes = |tiles: usize| tiles * 64 / code.group_cols() * code.group_bytes();
-        let mut packed: [&[u8]; BLOCKS] = [&[]; BLOCKS];
-        for (packed, weights) in packed.iter_mut().zip(weights) {
-            *packed = &weights[bytes(start)..bytes(start + CHUNK_TILES).min(weights.len())];
-        }
-        let step = match code {
-            Code::Five => 3, // two groups of 96 inputs
-            _ => 2,
-        };
-        let blocks = weights.len();
-        let end = bytes(start + CHUNK_TILES);
-        let next = std::array::from_fn(|i| {
-            let weights = weights[i.min(blocks - 1)];
-            weights.as_ptr().wrapping_add(if end < weights.len() { end } else { blocks * weights.len() })
-        });
-        let panel = panel.0.each_mut().map(|p| p.as_mut_ptr());
-        Fill { code, packed, panel, blocks, tiles, step, done: 0, next, lines: 0 }
-    }
+/// Tiles that are unpacked before their turn.
+const AHEAD: usize = 3;
 
-    /// Spreads the request for the next chunk over `steps` calls of [`Fill::prefetch`].
-    fn prefetch_in(&mut self, steps: usize) {
-        self.lines = (CHUNK_TILES * 64 / self.code.group_cols() * self.code.group_bytes()).div_ceil(64).div_ceil(steps);
+impl<'a> Fill<'a> {
+    /// Tiles `start..start + tiles` of the row blocks `weights`. Over `calls` calls of [`Fill::prefetch`],
+    /// the weights of the next chunk are asked for.
+    fn new(
+        (weights, onward): (&[&'a [u8]], usize),
+        code: Code,
+        (start, tiles): (usize, usize),
+        calls: usize,
+        panel: &mut Panel,
+    ) -> Self {
+        let bytes = |tiles: usize| tiles * 64 / code.group_cols() * code.group_bytes();
+        let (from, end) = (bytes(start), bytes(start + CHUNK_TILES).min(weights[0].len()));
+        let blocks = weights.len();
+        let weights: [&[u8]; BLOCKS] = std::array::from_fn(|i| weights[i.min(blocks - 1)]);
+        let next = weights.map(|w| w.as_ptr().wrapping_add(if end < w.len() { end } else { onward * w.len() }));
+        Fill {
+            code,
+            packed: weights.map(|weights| &weights[from..end]),
+            panel: panel.0.each_mut().map(|p| p.as_mut_ptr()),
+            blocks,
+            tiles,
+            groups: (end - from) / code.group_bytes(),
+            done: (0, 0),
+            next,
+            lines: bytes(CHUNK_TILES).div_ceil(64).div_ceil(calls),
+        }
     }
 
     #[inline(always)]
@@ -212,35 +219,44 @@ impl<'a> Fill<'a> {
         }
     }
 
-    /// Sees to it that tiles below `end` are unpacked.
+    /// Sees to it that tiles below `end` are unpacked, if there are as many.
     ///
     /// # Safety
     /// The processor has what [`unpack::unpack`] needs; the panel is not borrowed.
     #[inline(always)]
     unsafe fn reach(&mut self, end: usize) {
-        while self.done < end.min(self.tiles) {
+        while self.done.1 < end.min(self.tiles) {
             // SAFETY: passed on to the caller.
             unsafe { self.advance() };
         }
     }
 
+    /// The next group of all row blocks, or zeros after the last one.
+    ///
     /// # Safety
     /// As [`Fill::reach`].
     unsafe fn advance(&mut self) {
-        let group = self.code.group_bytes();
-        let (from, tiles) = (self.done * 64 / self.code.group_cols() * group, self.step.min(self.tiles - self.done));
-        let step_bytes = self.step * 64 / self.code.group_cols() * group;
+        let (group, bytes) = (self.done.0, self.code.group_bytes());
+        let group_bytes = self.code.group_slots() * VECTOR;
+        let start = group * group_bytes;
+        let end = self.tiles * TILE_BYTES;
         for (packed, panel) in self.packed.iter().zip(self.panel).take(self.blocks) {
-            let packed = &packed[from.min(packed.len())..(from + step_bytes).min(packed.len())];
-            let at = self.done * TILE_BYTES;
-            // SAFETY: `done + tiles` is at most `CHUNK_TILES`, and nobody else uses the panel.
-            let out = unsafe { std::slice::from_raw_parts_mut(panel.add(at), tiles * TILE_BYTES) };
-            let used = packed.len() / group * self.code.group_slots() * VECTOR;
-            out[used..].fill(0);
-            // SAFETY: the panel is aligned and holds the step; features by the caller's promise.
-            unsafe { unpack::unpack(packed, self.code, true, &mut out[..used]) };
+            let panel = panel.wrapping_add(start);
+            if group == self.groups {
+                // SAFETY: inside the panel, as there are at most `CHUNK_TILES` tiles; nobody else uses it.
+                unsafe { panel.write_bytes(0, end - start) };
+                continue;
+            }
+            assert!(start + group_bytes <= CHUNK_TILES * TILE_BYTES, "group {group} in the panel");
+            // SAFETY: checked; nobody else uses the panel.
+            let out = unsafe { std::slice::from_raw_parts_mut(panel, group_bytes) };
+            // SAFETY: the panel is aligned and holds the group; features by the caller's promise.
+            unsafe { unpack::unpack(&packed[group * bytes..(group + 1) * bytes], self.code, true, out) };
         }
-        self.done += tiles;
+        self.done = match group == self.groups {
+            true => (group, self.tiles),
+            false => (group + 1, (start + group_bytes) / TILE_BYTES),
+        };
     }
 }
 
@@ -265,7 +281,7 @@ impl Job {
         let Job { a: [mut a0, mut a1], b: [mut b0, mut b1], c: [c0, c1], c_step, tiles, fresh } = *self;
         // SAFETY: tile registers are used by nothing else; addresses by the caller's promise.
         unsafe {
-            fill.reach(1);
+            fill.reach(AHEAD);
             if fresh {
                 asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             } else {
@@ -281,7 +297,7 @@ impl Job {
                 }
             }
             for tile in 0..tiles {
-                fill.reach(tile + 2);
+                fill.reach(tile + 1 + AHEAD);
                 fill.prefetch();
                 asm!(
                     "tileloaddt1 tmm4, [{a} + {row}]",

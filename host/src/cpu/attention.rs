@@ -3,7 +3,8 @@
 use super::{
     isa::Isa,
     kv::{Cache, PAGE},
-    vector::{self, Halves, Tables},
+    softmax::{self, Halves},
+    vector::Tables,
 };
 use spec::numerics::f32ops::{div, from_i64};
 use std::ops::Range;
@@ -74,7 +75,7 @@ pub fn attend(
         let value_scale = largest_scale(isa, cache, (layer, head), common.0..query.visible, common.1);
         scales[q] = softmax(isa, tables, cache, (layer, head), (query.scale, value_scale), dots);
         let (low, high) = (&mut low[q * stride..(q + 1) * stride], &mut high[q * stride..(q + 1) * stride]);
-        vector::halves(isa, dots, low, high);
+        softmax::halves(isa, dots, low, high);
         low[query.visible..].fill(0); // positions that only other queries see
         high[query.visible..].fill(0);
     }
@@ -91,14 +92,14 @@ pub fn attend(
         if (page + 1) % 256 == 0 || page + 1 == pages {
             for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
                 let (low, high) = sums.split_at(padded);
-                vector::widen(isa, low, high, wide);
+                softmax::widen(isa, low, high, wide);
                 sums.fill(0);
             }
         }
     }
     out.resize(dim, 0.0);
     for (q, scale) in scales.iter().enumerate().take(m) {
-        vector::scale_sums(isa, &wide[q * padded..q * padded + dim], *scale, out);
+        softmax::scale_sums(isa, &wide[q * padded..q * padded + dim], *scale, out);
         sink(q, out);
     }
 }
@@ -125,7 +126,7 @@ fn largest_scale(isa: Isa, cache: &Cache, (layer, head): (usize, usize), positio
         let page = start / PAGE;
         let end = positions.end.min((page + 1) * PAGE);
         let scales = &cache.head(layer, head, page).value_scales[start - page * PAGE..end - page * PAGE];
-        largest = largest.max(vector::largest(isa, scales));
+        largest = largest.max(softmax::largest(isa, scales));
         start = end;
     }
     largest
@@ -144,13 +145,13 @@ fn softmax(
     let mut top = i32::MIN;
     for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
         let head = cache.head(layer, head, page);
-        top = top.max(vector::scores(isa, dots, head.key_scales, query_scale));
+        top = top.max(softmax::scores(isa, dots, head.key_scales, query_scale));
     }
     let inverse = div(1.0, value_scale);
     let mut sum = 0;
     for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
         let head = cache.head(layer, head, page);
-        sum += vector::weights(isa, tables, dots, head.value_scales, top, inverse);
+        sum += softmax::weights(isa, tables, dots, head.value_scales, top, inverse);
     }
     div(value_scale, from_i64(sum))
 }
@@ -161,7 +162,7 @@ fn key_products(isa: Isa, keys: &[u8], words: &[i32], minus: &[i32], stride: usi
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these sets are only offered where the processor has their features.
         Isa::Avx512 | Isa::Amx => unsafe { super::avx512::key_products(keys, words, minus, stride, dots) },
-        _ => vector::key_products(isa, keys, words, minus, stride, dots),
+        _ => softmax::key_products(isa, keys, words, minus, stride, dots),
     }
 }
 
@@ -174,7 +175,7 @@ fn value_sums(isa: Isa, values: &[u8], weights: Halves<'_>, queries: usize, padd
         Isa::Avx512 | Isa::Amx => unsafe {
             super::avx512::value_sums(values, weights, queries, padded, sums);
         },
-        _ => vector::value_sums(isa, values, weights, queries, padded, sums),
+        _ => softmax::value_sums(isa, values, weights, queries, padded, sums),
     }
 }
 
@@ -183,7 +184,7 @@ mod tests {
     use super::*;
     use crate::cpu::{kv::Geometry, testing::Random};
     use spec::model::linear::dot;
-    use spec::numerics::softmax::{self, score_factor};
+    use spec::numerics::softmax::{combine, score_factor, weights as want_weights};
 
     #[test]
     fn every_instruction_set_attends_alike() {
@@ -221,9 +222,9 @@ mod tests {
                 attend(isa, &tables, &cache, (layer, head), &queries, &mut Scratch::default(), |q, result| {
                     let n = queries[q].visible;
                     let dots: Vec<i32> = keys[..n].iter().map(|k| dot(&codes[q], k)).collect();
-                    let weights = softmax::weights(&Default::default(), &dots, &ks[..n], &vs[..n], queries[q].scale);
+                    let weights = want_weights(&Default::default(), &dots, &ks[..n], &vs[..n], queries[q].scale);
                     let mut want = vec![0.0; dim];
-                    softmax::combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
+                    combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
                     assert_eq!(result, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());
                     seen += 1;
                 });

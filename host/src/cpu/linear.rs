@@ -2,15 +2,19 @@
 
 use super::{
     acts::Acts,
+    gate,
     isa::Isa,
     layout::{Code, ROWS, Shape},
     matmul::{self, Packed, products},
     pool::Pool,
     shared::Shared,
     tiles::Tiles,
-    vector::{self, Norm},
+    vector::{self, Norm, Tables},
 };
-use spec::format::matrix::{Linear, TritMatrix};
+use spec::{
+    format::matrix::{Linear, TritMatrix},
+    model::Activation,
+};
 use std::ops::Range;
 
 /// One plane of trits.
@@ -21,6 +25,13 @@ struct Plane {
     multipliers: Vec<u8>,
     scales: Vec<[f32; ROWS]>,
     acts: usize,
+}
+
+impl Plane {
+    fn packed<'a>(&'a self, store: &'a [u8]) -> Packed<'a> {
+        let bytes = &store[self.bytes.clone()];
+        Packed { shape: self.shape, bytes, group: self.group, multipliers: &self.multipliers }
+    }
 }
 
 /// One linear layer.
@@ -209,6 +220,40 @@ impl Fused {
         self.parts[part].planes.len() == 1 && self.parts[part].bias.is_empty()
     }
 
+    /// Whether [`Fused::gated_rows`] serves: two layers of one product each, of the same input.
+    pub fn is_pair(&self) -> bool {
+        let [first, second] = &self.parts[..] else { return false };
+        let plain = |p: &Projection| p.planes.len() == 1 && p.bias.is_empty() && p.planes[0].multipliers.is_empty();
+        plain(first)
+            && plain(second)
+            && first.input == second.input
+            && (first.planes[0].shape, first.planes[0].acts) == (second.planes[0].shape, second.planes[0].acts)
+    }
+
+    /// `act(first) * second` of the row blocks `blocks` of two layers, into the tiles of these blocks as
+    /// in [`Fused::rows`]; needs [`Fused::is_pair`].
+    pub fn gated_rows(
+        &self,
+        isa: Isa,
+        store: &[u8],
+        blocks: Range<usize>,
+        inputs: &Inputs,
+        scratch: &mut Scratch,
+        (activation, tables): (Activation, &Tables),
+        (out, stride): (&mut [[f32; ROWS]], usize),
+    ) {
+        assert!(self.is_pair(), "a pair of layers");
+        let scales = &inputs.scales[self.parts[0].input][..inputs.tokens];
+        let planes = [&self.parts[0].planes[0], &self.parts[1].planes[0]];
+        let packed = planes.map(|plane| plane.packed(store));
+        let acts = &inputs.acts[planes[0].acts];
+        matmul::products_of_two(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
+            let out = &mut out[(block - blocks.start) * stride..][..inputs.tokens];
+            let rows = planes.map(|plane| &plane.scales[block]);
+            gate::gate_sums(isa, activation, tables, sums, scales, rows, out);
+        });
+    }
+
     /// Outputs of the row blocks `blocks` of a layer, into the tiles of these blocks: `out[(block -
     /// blocks.start) * stride + token]`; added to them if `add`, which needs [`Fused::is_single`].
     pub fn rows(
@@ -228,14 +273,8 @@ impl Fused {
         let scales = &inputs.scales[projection.input][..tokens];
         let last = projection.planes.len() - 1;
         for (index, plane) in projection.planes.iter().enumerate() {
-            let packed = Packed {
-                shape: plane.shape,
-                bytes: &store[plane.bytes.clone()],
-                group: plane.group,
-                multipliers: &plane.multipliers,
-            };
             let acts = &inputs.acts[plane.acts];
-            products(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
+            products(isa, plane.packed(store), blocks.clone(), acts, &mut scratch.products, |block, sums| {
                 let out = &mut out[(block - blocks.start) * stride..][..tokens];
                 vector::dequantize(isa, sums, scales, &plane.scales[block], index == 0 && !add, out);
                 if let (true, Some(bias)) = (index == last, projection.bias.get(block)) {

@@ -13,10 +13,15 @@ pub struct Tiles {
 }
 
 impl Tiles {
+    /// Tiles from one row block to the next, for so many tokens: an odd number.
+    pub fn stride_of(tokens: usize) -> usize {
+        tokens | 1
+    }
+
     /// Makes room; the contents are unspecified.
     pub fn resize(&mut self, tokens: usize, rows: usize) {
         self.tokens = tokens;
-        self.stride = tokens | 1; // odd
+        self.stride = Self::stride_of(tokens);
         self.rows = rows;
         self.data.resize(rows.div_ceil(ROWS) * self.stride);
     }
@@ -60,13 +65,6 @@ impl Tiles {
         out.resize(self.rows.div_ceil(ROWS), [0.0; ROWS]);
         for (out, tiles) in out.iter_mut().zip(self.data.chunks_exact(self.stride)) {
             *out = tiles[token];
-        }
-    }
-
-    /// Copies the rows `row..row + out.len()` of a token.
-    pub fn copy_rows(&self, token: usize, row: usize, out: &mut [f32]) {
-        for (row, out) in (row..).zip(out) {
-            *out = self.data[row / ROWS * self.stride + token][row % ROWS];
         }
     }
 

@@ -1,9 +1,9 @@
 //! Integer products of attention.
 
-use crate::cpu::{layout::VECTOR, vector::Halves};
+use crate::cpu::{layout::VECTOR, softmax::Halves};
 use std::arch::x86_64::*;
 
-/// Dot products of keys and up to 8 interleaved queries: [`super::vector::key_products`].
+/// Dot products of keys and up to 8 interleaved queries: [`crate::cpu::softmax::key_products`].
 ///
 /// # Safety
 /// The processor has AVX-512 F, BW, VL and VNNI.
@@ -53,7 +53,7 @@ unsafe fn keys_times<const M: usize>(keys: &[u8], words: &[i32], minus: &[i32], 
     }
 }
 
-/// Adds weighted values of up to 8 queries: [`super::vector::value_sums`].
+/// Adds weighted values of up to 8 queries: [`crate::cpu::softmax::value_sums`].
 ///
 /// # Safety
 /// The processor has AVX-512 F, BW, VL and VNNI.

@@ -40,34 +40,65 @@ impl PackedSigmoid {
 /// The processor has AVX-512 F, BW, VL and DQ.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub unsafe fn silu(table: &PackedSigmoid, gate: &[[f32; ROWS]], up: &[[f32; ROWS]], out: &mut [[f32; ROWS]]) {
-    let end = _mm512_set1_epi32(table.end);
-    let last = _mm512_set1_epi32(table.end - 1);
     for ((gate, up), out) in gate.iter().zip(up).zip(out) {
-        // SAFETY: 16 numbers each; indices are below `end >> STEP_BITS`, which is at most the table's length.
+        // SAFETY: 16 numbers each.
         unsafe {
-            let x = _mm512_loadu_ps(gate.as_ptr());
-            let scaled = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps((1 << ARGUMENT_BITS) as f32));
-            let limit = _mm512_set1_ps((LIMIT << ARGUMENT_BITS) as f32);
-            let magnitude = _mm512_cvtps_epi32(_mm512_min_ps(scaled, limit)); // NaN becomes the limit
-            let inside = _mm512_min_epi32(magnitude, last);
-            let index = _mm512_srli_epi32::<STEP_BITS>(inside);
-            let word = _mm512_i32gather_epi32::<4>(index, table.words.as_ptr().cast());
-            let along = _mm512_and_si512(inside, _mm512_set1_epi32((1 << STEP_BITS) - 1));
-            let rise = _mm512_and_si512(word, _mm512_set1_epi32((1 << RISE_BITS) - 1));
-            // both below 2^15, so one product of 16 bits each
-            let climb = _mm512_add_epi32(_mm512_madd_epi16(rise, along), _mm512_set1_epi32(1 << (STEP_BITS - 1)));
-            let above = _mm512_add_epi32(_mm512_srli_epi32::<RISE_BITS>(word), _mm512_srli_epi32::<STEP_BITS>(climb));
-            let inner = _mm512_add_epi32(above, _mm512_set1_epi32(ONE / 2));
-            let whole = _mm512_set1_epi32(ONE);
-            let positive = _mm512_mask_mov_epi32(inner, _mm512_cmpge_epi32_mask(magnitude, end), whole);
-            let negative = _mm512_movepi32_mask(_mm512_castps_si512(x));
-            let fixed = _mm512_mask_sub_epi32(positive, negative, whole, positive);
-            let sigmoid = _mm512_mul_ps(_mm512_cvtepi32_ps(fixed), _mm512_set1_ps(1.0 / ONE as f32));
-            let gated = flush(_mm512_mul_ps(x, sigmoid));
-            let result = flush(_mm512_mul_ps(gated, _mm512_loadu_ps(up.as_ptr())));
-            _mm512_storeu_ps(out.as_mut_ptr(), result);
+            let (gate, up) = (_mm512_loadu_ps(gate.as_ptr()), _mm512_loadu_ps(up.as_ptr()));
+            _mm512_storeu_ps(out.as_mut_ptr(), gated(table, gate, up));
         }
     }
+}
+
+/// The same from the sums of both layers: [`crate::cpu::gate::gate_sums`].
+///
+/// # Safety
+/// As [`silu`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub unsafe fn silu_sums(
+    table: &PackedSigmoid,
+    sums: [&[[i32; ROWS]]; 2],
+    scales: &[f32],
+    rows: [&[f32; ROWS]; 2],
+    out: &mut [[f32; ROWS]],
+) {
+    // SAFETY: 16 numbers each.
+    let rows = rows.map(|rows| unsafe { _mm512_loadu_ps(rows.as_ptr()) });
+    for (((gate, up), &scale), out) in sums[0].iter().zip(sums[1]).zip(scales).zip(out) {
+        let scale = _mm512_set1_ps(scale);
+        let units = rows.map(|rows| flush(_mm512_mul_ps(scale, rows)));
+        // SAFETY: as above.
+        unsafe {
+            let (gate, up) = (_mm512_loadu_epi32(gate.as_ptr()), _mm512_loadu_epi32(up.as_ptr()));
+            let gate = flush(_mm512_mul_ps(_mm512_cvtepi32_ps(gate), units[0]));
+            let up = flush(_mm512_mul_ps(_mm512_cvtepi32_ps(up), units[1]));
+            _mm512_storeu_ps(out.as_mut_ptr(), gated(table, gate, up));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn gated(table: &PackedSigmoid, x: __m512, up: __m512) -> __m512 {
+    let scaled = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps((1 << ARGUMENT_BITS) as f32));
+    let limit = _mm512_set1_ps((LIMIT << ARGUMENT_BITS) as f32);
+    let magnitude = _mm512_cvtps_epi32(_mm512_min_ps(scaled, limit)); // NaN becomes the limit
+    let inside = _mm512_min_epi32(magnitude, _mm512_set1_epi32(table.end - 1));
+    let index = _mm512_srli_epi32::<STEP_BITS>(inside);
+    // SAFETY: indices are below `end >> STEP_BITS`, which is at most the table's length.
+    let word = unsafe { _mm512_i32gather_epi32::<4>(index, table.words.as_ptr().cast()) };
+    let along = _mm512_and_si512(inside, _mm512_set1_epi32((1 << STEP_BITS) - 1));
+    let rise = _mm512_and_si512(word, _mm512_set1_epi32((1 << RISE_BITS) - 1));
+    // both below 2^15, so one product of 16 bits each
+    let climb = _mm512_add_epi32(_mm512_madd_epi16(rise, along), _mm512_set1_epi32(1 << (STEP_BITS - 1)));
+    let above = _mm512_add_epi32(_mm512_srli_epi32::<RISE_BITS>(word), _mm512_srli_epi32::<STEP_BITS>(climb));
+    let inner = _mm512_add_epi32(above, _mm512_set1_epi32(ONE / 2));
+    let whole = _mm512_set1_epi32(ONE);
+    let over = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(table.end));
+    let positive = _mm512_mask_mov_epi32(inner, over, whole);
+    let negative = _mm512_movepi32_mask(_mm512_castps_si512(x));
+    let fixed = _mm512_mask_sub_epi32(positive, negative, whole, positive);
+    let sigmoid = _mm512_mul_ps(_mm512_cvtepi32_ps(fixed), _mm512_set1_ps(1.0 / ONE as f32));
+    flush(_mm512_mul_ps(flush(_mm512_mul_ps(x, sigmoid)), up))
 }
 
 /// [`spec::numerics::f32ops::flush`]

@@ -101,6 +101,7 @@ unsafe fn run<const M: usize, const NORM: bool>(
                     _mm512_setzero_ps()
                 };
                 for m in 0..M {
+                    _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(M + m).cast()); // the tokens to come
                     let v = _mm512_maskz_loadu_ps($mask, p.add(m).cast());
                     let y = if NORM { _mm512_mul_ps(v, w) } else { v };
                     max[m] = _mm512_max_ps(_mm512_abs_ps(y), max[m]); // a NaN leaves it alone
