@@ -1,6 +1,7 @@
 //! Causal attention of a few queries over one head's cached keys and values.
 
 use super::{
+    buffer::Buffer,
     isa::Isa,
     kv::{Cache, PAGE},
     softmax::{self, Halves},
@@ -9,8 +10,25 @@ use super::{
 use spec::numerics::f32ops::{div, from_i64};
 use std::ops::Range;
 
-/// Most queries that are served at a time.
-pub const QUERIES: usize = 8;
+/// Most queries that any instruction set serves at a time.
+pub const QUERIES: usize = 16;
+
+/// Most queries, of heads of `dim` rows, that `isa` serves at a time.
+pub fn most_queries(isa: Isa, dim: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && dim <= super::amx::Queries::MAX_DIM {
+        return QUERIES;
+    }
+    let _ = (isa, dim);
+    8
+}
+
+/// From this many queries on, the tile unit beats the vector unit.
+#[cfg(target_arch = "x86_64")]
+const AMX_QUERIES: usize = 5;
+
+/// Pages whose sums fit 31 bits: 65,536 positions of at most 255 * 127.
+const WIDEN_PAGES: usize = 65_536 / PAGE;
 
 /// A query of the head: codes, scale times the score factor, and the positions it sees.
 #[derive(Clone, Copy)]
@@ -26,16 +44,18 @@ pub struct Query<'a> {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
+    #[cfg(target_arch = "x86_64")]
+    tiles: super::amx::Queries,
     words: Vec<i32>,
-    dots: Vec<i32>,
-    low: Vec<u8>,
-    high: Vec<u8>,
-    sums: Vec<i32>,
+    dots: Buffer<i32>,
+    low: Buffer<u8>,
+    high: Buffer<u8>,
+    sums: Buffer<i32>,
     wide: Vec<i64>,
     out: Vec<f32>,
 }
 
-/// Serves `queries` (at most [`QUERIES`]) from head `head` of layer `layer`; calls `sink(query, result)`.
+/// Serves `queries` (at most [`most_queries`]) from head `head` of layer `layer`; calls `sink(query, result)`.
 pub fn attend(
     isa: Isa,
     tables: &Tables,
@@ -49,24 +69,48 @@ pub fn attend(
     let dim = queries[0].codes.len();
     let padded = dim.next_multiple_of(16);
     let visible = queries.iter().map(|q| q.visible).max().unwrap_or(1);
-    let stride = visible.next_multiple_of(16);
+    let stride = (visible.div_ceil(64) | 1) * 64; // odd, so that queries do not evict each other
     let pages = visible.div_ceil(PAGE);
-    let Scratch { words, dots, low, high, sums, wide, out } = scratch;
+    assert!(m <= most_queries(isa, dim), "{m} queries");
+    #[cfg(target_arch = "x86_64")]
+    let tiles = &mut scratch.tiles;
+    #[cfg(target_arch = "x86_64")]
+    let unit = (isa == Isa::Amx && m >= AMX_QUERIES && padded <= super::amx::Queries::MAX_DIM)
+        // SAFETY: the set is only offered where the unit is enabled.
+        .then(|| unsafe { super::amx::Tiles::new(m) });
+    let Scratch { words, dots, low, high, sums, wide, out, .. } = scratch;
 
-    interleave(queries, padded, words);
+    #[cfg(target_arch = "x86_64")]
+    let with_unit = unit.is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    let with_unit = false;
     let mut minus = [0i32; QUERIES]; // keys are stored with 128 added
     for (minus, query) in minus.iter_mut().zip(queries) {
-        *minus = -128 * query.codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+        *minus = -128 * softmax::sum(isa, query.codes);
     }
-    dots.resize(m * stride, 0);
-    for page in 0..pages {
-        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(16);
-        let keys = &cache.head(layer, head, page).keys[..blocks * 16 * padded];
-        key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
+    dots.resize(m * stride);
+    let blocks = |page: usize| (visible - page * PAGE).min(PAGE).div_ceil(16);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(unit) = &unit {
+        for (q, query) in queries.iter().enumerate() {
+            tiles.set(q, query.codes, minus[q]);
+        }
+        for page in 0..pages {
+            let codes = cache.head(layer, head, page).codes;
+            // SAFETY: `unit` was made here, for so many queries.
+            unsafe { unit.key_products(codes, padded, blocks(page), tiles, (&mut dots[page * PAGE..], stride)) };
+        }
+    }
+    if !with_unit {
+        interleave(queries, padded, words);
+        for page in 0..pages {
+            let keys = &cache.head(layer, head, page).keys[..blocks(page) * 16 * padded];
+            key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
+        }
     }
 
-    low.resize(m * stride, 0);
-    high.resize(m * stride, 0);
+    low.resize(m * stride);
+    high.resize(m * stride);
     let mut scales = [0.0f32; QUERIES];
     let common = queries.iter().map(|q| q.visible).min().unwrap_or(0);
     let common = (common, largest_scale(isa, cache, (layer, head), 0..common, 0.0));
@@ -80,21 +124,28 @@ pub fn attend(
         high[query.visible..].fill(0);
     }
 
-    sums.clear();
-    sums.resize(m * 2 * padded, 0);
+    sums.resize(m * 2 * padded);
+    sums.fill(0);
     wide.clear();
     wide.resize(m * padded, 0);
-    for page in 0..pages {
-        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
-        let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
-        value_sums(isa, values, (&low[page * PAGE..], &high[page * PAGE..], stride), m, padded, sums);
-        // 32,768 positions of at most 255 * 127 fit 31 bits
-        if (page + 1) % 256 == 0 || page + 1 == pages {
-            for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
-                let (low, high) = sums.split_at(padded);
-                softmax::widen(isa, low, high, wide);
-                sums.fill(0);
-            }
+    for first in (0..pages).step_by(WIDEN_PAGES) {
+        let end = (first + WIDEN_PAGES).min(pages);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unit) = &unit {
+            let values = |page: usize| cache.head(layer, head, first + page).values;
+            let (start, positions) = (first * PAGE, visible.min(end * PAGE) - first * PAGE);
+            // SAFETY: `unit` was made here, for so many queries.
+            unsafe { unit.value_sums(values, positions, (&low[start..], &high[start..], stride), padded, sums) };
+        }
+        for page in first..if with_unit { first } else { end } {
+            let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
+            let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
+            value_sums(isa, values, (&low[page * PAGE..], &high[page * PAGE..], stride), m, padded, sums);
+        }
+        for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
+            let (low, high) = sums.split_at(padded);
+            softmax::widen(isa, low, high, wide);
+            sums.fill(0);
         }
     }
     out.resize(dim, 0.0);
@@ -190,10 +241,11 @@ mod tests {
     fn every_instruction_set_attends_alike() {
         let tables = Tables::default();
         for isa in Isa::available() {
-            for seed in 0..25 {
+            for seed in 0..80 {
                 let mut random = Random::new(seed);
                 let dim = [2, 6, 16, 64, 80, 96, 128, 130][random.below(8)];
-                let len = 1 + random.below(300);
+                let longest = [300, 40, 700][random.below(3)];
+                let len = 1 + random.below(longest);
                 let (layer, head) = (1, random.below(2));
                 let mut cache = Cache::new(Geometry { layers: 2, heads: 2, dim });
                 cache.reserve(len).unwrap();
@@ -212,7 +264,7 @@ mod tests {
                 }
                 drop(writer);
                 cache.len = len;
-                let count = 1 + random.below(QUERIES);
+                let count = 1 + random.below(most_queries(isa, dim));
                 let codes: Vec<Vec<i8>> = (0..count).map(|_| random.codes(dim)).collect();
                 let queries: Vec<Query> = codes
                     .iter()

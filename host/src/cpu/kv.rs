@@ -58,6 +58,8 @@ pub struct Cache {
 
 /// One head of one layer in one page.
 pub struct Head<'a> {
+    /// Keys and then values.
+    pub codes: &'a [u8],
     /// Keys.
     pub keys: &'a [u8],
     /// Values.
@@ -97,7 +99,7 @@ impl Cache {
         let scales = &self.pages[page].scales[index * 2 * PAGE..(index + 1) * 2 * PAGE];
         let (keys, values) = codes.split_at(bytes);
         let (key_scales, value_scales) = scales.split_at(PAGE);
-        Head { keys, values, key_scales, value_scales }
+        Head { codes, keys, values, key_scales, value_scales }
     }
 
     /// Writes positions, several at the same time.

@@ -94,7 +94,8 @@ impl CpuEngine {
         mixed.resize(items.len(), c.q_dim());
         let stride = mixed.stride();
         let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(mixed.data_mut()));
-        let runs = runs(items, (attention::QUERIES / group).max(1));
+        let most = attention::most_queries(self.isa, dim);
+        let runs = runs(items, (most / group).max(1));
         let scratch = Shared::new(&mut self.scratch);
         let (isa, tables) = (self.isa, &self.tables);
         self.pool.run(runs.len() * kv_heads, &|thread, unit| {
@@ -109,7 +110,7 @@ impl CpuEngine {
             let mut queries = [Query { codes: &[], scale: 0.0, visible: 0 }; attention::QUERIES];
             loop {
                 let mut count = 0;
-                for (token, head) in all.by_ref().take(attention::QUERIES) {
+                for (token, head) in all.by_ref().take(most) {
                     places[count] = (token, head);
                     queries[count] = Query {
                         codes: &codes[(head * items.len() + token) * dim..][..dim],

@@ -78,7 +78,7 @@ pub fn products(
         }
         let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
-        let tiles = unsafe { Tiles::new(acts) };
+        let tiles = unsafe { Tiles::new(acts.tile_rows()) };
         for first in blocks.clone().step_by(BLOCKS) {
             let some = first..(first + BLOCKS).min(blocks.end);
             let weights: Vec<&[u8]> = some.clone().map(|block| matrix.block(block)).collect();
@@ -133,7 +133,7 @@ pub fn products_of_two(
     if acts.uses_tiles(isa) {
         let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
-        let tiles = unsafe { super::amx::Tiles::new(acts) };
+        let tiles = unsafe { super::amx::Tiles::new(acts.tile_rows()) };
         for block in blocks {
             let (first, second) = scratch.sums.split_at_mut(room);
             let weights = [matrices[0].block(block), matrices[1].block(block)];

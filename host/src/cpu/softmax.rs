@@ -63,6 +63,16 @@ versions!(
 );
 
 #[inline(always)]
+fn sum_plain(codes: &[i8]) -> i32 {
+    codes.iter().map(|&code| i32::from(code)).sum()
+}
+
+versions!(
+    /// The sum of codes.
+    sum = sum_plain(codes: &[i8]) -> i32
+);
+
+#[inline(always)]
 fn largest_plain(x: &[f32]) -> f32 {
     // numbers that are not negative are ordered as their bits are
     f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() as i32)) as u32)
