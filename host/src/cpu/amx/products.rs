@@ -154,32 +154,27 @@ impl<'a> Fill<'a> {
         }
     }
 
-    /// The next group of all row blocks, or zeros after the last one.
+    /// The next group of all row blocks. After the last one, half a tile may be left that keeps what it
+    /// held: the tokens' codes are zero there.
     ///
     /// # Safety
     /// As [`Fill::reach`].
     unsafe fn advance(&mut self) {
         let (group, bytes) = (self.done.0, self.code.group_bytes());
+        if group == self.groups {
+            self.done.1 = self.tiles;
+            return;
+        }
         let group_bytes = self.code.group_slots() * VECTOR;
         let start = group * group_bytes;
-        let end = self.tiles * TILE_BYTES;
+        assert!(start + group_bytes <= CHUNK_TILES * TILE_BYTES, "group {group} in the panel");
         for (packed, panel) in self.packed.iter().zip(self.panel).take(self.blocks) {
-            let panel = panel.wrapping_add(start);
-            if group == self.groups {
-                // SAFETY: inside the panel, as there are at most `CHUNK_TILES` tiles; nobody else uses it.
-                unsafe { panel.write_bytes(0, end - start) };
-                continue;
-            }
-            assert!(start + group_bytes <= CHUNK_TILES * TILE_BYTES, "group {group} in the panel");
             // SAFETY: checked; nobody else uses the panel.
-            let out = unsafe { std::slice::from_raw_parts_mut(panel, group_bytes) };
+            let out = unsafe { std::slice::from_raw_parts_mut(panel.add(start), group_bytes) };
             // SAFETY: the panel is aligned and holds the group; features by the caller's promise.
             unsafe { unpack::unpack(&packed[group * bytes..(group + 1) * bytes], self.code, true, out) };
         }
-        self.done = match group == self.groups {
-            true => (group, self.tiles),
-            false => (group + 1, (start + group_bytes) / TILE_BYTES),
-        };
+        self.done = (group + 1, (start + group_bytes) / TILE_BYTES);
     }
 }
 
