@@ -257,3 +257,47 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{
+        Isa,
+        layout::Shape,
+        matmul::{Packed, Scratch, products},
+        pack,
+        testing::Random,
+    };
+    use spec::format::matrix::{Encoding, TritMatrix};
+
+    /// Prints how long a tile instruction takes with what belongs to it: the unit is slower for trits than
+    /// for zeros.
+    #[test]
+    #[ignore = "measures"]
+    fn rate() {
+        let (rows, cols, tokens) = (8192, 1536, 128);
+        let mut random = Random::new(1);
+        let codes = random.codes(tokens * cols);
+        let zeros = vec![121u8; rows * cols.div_ceil(5)]; // five zero trits
+        let zeros = TritMatrix::new(rows, cols, Encoding::Trit5, zeros.into()).unwrap();
+        for (name, matrix) in [("zeros", zeros), ("trits", random.matrix(rows, cols, Encoding::Trit5))] {
+            let shape = Shape { code: Isa::Amx.code(Encoding::Trit5), rows, cols };
+            let mut bytes = vec![0; shape.bytes()];
+            pack::pack(&matrix, shape, &mut bytes);
+            let mut acts = Acts::default();
+            acts.prepare(Isa::Amx, shape, cols, tokens, &codes);
+            let packed = Packed { shape, bytes: &bytes, group: cols, multipliers: &[] };
+            let mut scratch = Scratch::default();
+            let mut once = || {
+                let begin = std::time::Instant::now();
+                products(Isa::Amx, packed, 0..shape.blocks(), &acts, &mut scratch, |_, sums| {
+                    std::hint::black_box(sums);
+                });
+                begin.elapsed()
+            };
+            let best = (0..200).map(|_| once()).min().unwrap();
+            let instructions = rows / 16 * tokens / 16 * cols / 64;
+            println!("{name}: {:.2} ns a tile instruction", best.as_secs_f64() * 1e9 / instructions as f64);
+        }
+    }
+}
