@@ -1,8 +1,8 @@
 //! `cargo xtask bench cpu`: the CPU backend on random weights of real shapes, beside other engines.
 //!
 //! Every engine is measured in turn, round after round, so that a disturbance hits all of them; the
-//! table shows medians, or the best of all rounds. Other engines are given on the command line as anything that understands
-//! llama-bench's options and prints its JSON.
+//! table shows medians, or the best of all rounds. Other engines are given on the command line as anything
+//! that understands llama-bench's options and prints its JSON.
 
 use crate::run::{output, root, run, target};
 use anyhow::{Context, Result, bail};
