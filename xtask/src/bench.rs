@@ -1,8 +1,8 @@
 //! `cargo xtask bench cpu`: the CPU backend on random weights of real shapes, beside other engines.
 //!
 //! Every engine is measured in turn, round after round, so that a disturbance hits all of them; the
-//! table shows medians. Other engines are given on the command line as anything that understands
-//! llama-bench's options and prints its JSON.
+//! table shows medians, or the best of all rounds. Other engines are given on the command line as anything
+//! that understands llama-bench's options and prints its JSON.
 
 use crate::run::{output, root, run, target};
 use anyhow::{Context, Result, bail};
@@ -37,7 +37,10 @@ pub struct CpuArgs {
     /// Measure two threads also while another process keeps one core busy
     #[arg(long)]
     crowded: bool,
-    /// Write the medians to this file as JSON
+    /// Take the best round instead of the median: for a machine that others use at the same time
+    #[arg(long)]
+    best: bool,
+    /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     save: Option<String>,
 }
@@ -82,7 +85,8 @@ pub fn cpu(args: &CpuArgs) -> Result<()> {
         .zip(samples)
         .zip(notes)
         .map(|((engine, samples), note)| {
-            let rates: BTreeMap<String, f64> = samples.into_iter().map(|(test, s)| (test, median(s))).collect();
+            let pick = if args.best { best } else { median };
+            let rates: BTreeMap<String, f64> = samples.into_iter().map(|(test, s)| (test, pick(s))).collect();
             json!({
                 "engine": engine.name, "shape": engine.shape, "threads": engine.threads,
                 "crowded": engine.crowded, "tok_s": rates, "notes": note,
@@ -93,7 +97,8 @@ pub fn cpu(args: &CpuArgs) -> Result<()> {
     if let Some(file) = &args.save {
         let commit = output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
         let all = json!({
-            "evidence": "measured", "commit": commit.trim(), "machine": machine(), "rounds": args.rounds, "rows": rows,
+            "evidence": "measured", "commit": commit.trim(), "machine": machine(), "rounds": args.rounds,
+            "statistic": if args.best { "best" } else { "median" }, "rows": rows,
         });
         let temporary = format!("{file}.tmp");
         std::fs::write(&temporary, serde_json::to_string_pretty(&all)? + "\n").context("writing the results")?;
@@ -222,6 +227,10 @@ impl Drop for Neighbour {
 fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn best(samples: Vec<f64>) -> f64 {
+    samples.into_iter().fold(f64::NAN, f64::max)
 }
 
 fn print_table(rows: &[Value]) {

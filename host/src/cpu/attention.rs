@@ -1,15 +1,34 @@
 //! Causal attention of a few queries over one head's cached keys and values.
 
 use super::{
+    buffer::Buffer,
     isa::Isa,
     kv::{Cache, PAGE},
-    vector::{self, Halves, Tables},
+    softmax::{self, Halves},
+    vector::Tables,
 };
 use spec::numerics::f32ops::{div, from_i64};
 use std::ops::Range;
 
-/// Most queries that are served at a time.
-pub const QUERIES: usize = 8;
+/// Most queries that any instruction set serves at a time.
+pub const QUERIES: usize = 16;
+
+/// Most queries, of heads of `dim` rows, that `isa` serves at a time.
+pub fn most_queries(isa: Isa, dim: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && dim <= super::amx::Queries::MAX_DIM {
+        return QUERIES;
+    }
+    let _ = (isa, dim);
+    8
+}
+
+/// From this many queries on, the tile unit beats the vector unit.
+#[cfg(target_arch = "x86_64")]
+const AMX_QUERIES: usize = 5;
+
+/// Pages whose sums fit 31 bits: 65,536 positions of at most 255 * 127.
+const WIDEN_PAGES: usize = 65_536 / PAGE;
 
 /// A query of the head: codes, scale times the score factor, and the positions it sees.
 #[derive(Clone, Copy)]
@@ -25,16 +44,18 @@ pub struct Query<'a> {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
+    #[cfg(target_arch = "x86_64")]
+    tiles: super::amx::Queries,
     words: Vec<i32>,
-    dots: Vec<i32>,
-    low: Vec<u8>,
-    high: Vec<u8>,
-    sums: Vec<i32>,
+    dots: Buffer<i32>,
+    low: Buffer<u8>,
+    high: Buffer<u8>,
+    sums: Buffer<i32>,
     wide: Vec<i64>,
     out: Vec<f32>,
 }
 
-/// Serves `queries` (at most [`QUERIES`]) from head `head` of layer `layer`; calls `sink(query, result)`.
+/// Serves `queries` (at most [`most_queries`]) from head `head` of layer `layer`; calls `sink(query, result)`.
 pub fn attend(
     isa: Isa,
     tables: &Tables,
@@ -48,24 +69,48 @@ pub fn attend(
     let dim = queries[0].codes.len();
     let padded = dim.next_multiple_of(16);
     let visible = queries.iter().map(|q| q.visible).max().unwrap_or(1);
-    let stride = visible.next_multiple_of(16);
+    let stride = (visible.div_ceil(64) | 1) * 64; // odd, so that queries do not evict each other
     let pages = visible.div_ceil(PAGE);
-    let Scratch { words, dots, low, high, sums, wide, out } = scratch;
+    assert!(m <= most_queries(isa, dim), "{m} queries");
+    #[cfg(target_arch = "x86_64")]
+    let tiles = &mut scratch.tiles;
+    #[cfg(target_arch = "x86_64")]
+    let unit = (isa == Isa::Amx && m >= AMX_QUERIES && padded <= super::amx::Queries::MAX_DIM)
+        // SAFETY: the set is only offered where the unit is enabled.
+        .then(|| unsafe { super::amx::Tiles::new(m) });
+    let Scratch { words, dots, low, high, sums, wide, out, .. } = scratch;
 
-    interleave(queries, padded, words);
+    #[cfg(target_arch = "x86_64")]
+    let with_unit = unit.is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    let with_unit = false;
     let mut minus = [0i32; QUERIES]; // keys are stored with 128 added
     for (minus, query) in minus.iter_mut().zip(queries) {
-        *minus = -128 * query.codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+        *minus = -128 * softmax::sum(isa, query.codes);
     }
-    dots.resize(m * stride, 0);
-    for page in 0..pages {
-        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(16);
-        let keys = &cache.head(layer, head, page).keys[..blocks * 16 * padded];
-        key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
+    dots.resize(m * stride);
+    let blocks = |page: usize| (visible - page * PAGE).min(PAGE).div_ceil(16);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(unit) = &unit {
+        for (q, query) in queries.iter().enumerate() {
+            tiles.set(q, query.codes, minus[q]);
+        }
+        for page in 0..pages {
+            let codes = cache.head(layer, head, page).codes;
+            // SAFETY: `unit` was made here, for so many queries.
+            unsafe { unit.key_products(codes, padded, blocks(page), tiles, (&mut dots[page * PAGE..], stride)) };
+        }
+    }
+    if !with_unit {
+        interleave(queries, padded, words);
+        for page in 0..pages {
+            let keys = &cache.head(layer, head, page).keys[..blocks(page) * 16 * padded];
+            key_products(isa, keys, words, &minus[..m], stride, &mut dots[page * PAGE..]);
+        }
     }
 
-    low.resize(m * stride, 0);
-    high.resize(m * stride, 0);
+    low.resize(m * stride);
+    high.resize(m * stride);
     let mut scales = [0.0f32; QUERIES];
     let common = queries.iter().map(|q| q.visible).min().unwrap_or(0);
     let common = (common, largest_scale(isa, cache, (layer, head), 0..common, 0.0));
@@ -74,31 +119,38 @@ pub fn attend(
         let value_scale = largest_scale(isa, cache, (layer, head), common.0..query.visible, common.1);
         scales[q] = softmax(isa, tables, cache, (layer, head), (query.scale, value_scale), dots);
         let (low, high) = (&mut low[q * stride..(q + 1) * stride], &mut high[q * stride..(q + 1) * stride]);
-        vector::halves(isa, dots, low, high);
+        softmax::halves(isa, dots, low, high);
         low[query.visible..].fill(0); // positions that only other queries see
         high[query.visible..].fill(0);
     }
 
-    sums.clear();
-    sums.resize(m * 2 * padded, 0);
+    sums.resize(m * 2 * padded);
+    sums.fill(0);
     wide.clear();
     wide.resize(m * padded, 0);
-    for page in 0..pages {
-        let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
-        let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
-        value_sums(isa, values, (&low[page * PAGE..], &high[page * PAGE..], stride), m, padded, sums);
-        // 32,768 positions of at most 255 * 127 fit 31 bits
-        if (page + 1) % 256 == 0 || page + 1 == pages {
-            for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
-                let (low, high) = sums.split_at(padded);
-                vector::widen(isa, low, high, wide);
-                sums.fill(0);
-            }
+    for first in (0..pages).step_by(WIDEN_PAGES) {
+        let end = (first + WIDEN_PAGES).min(pages);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unit) = &unit {
+            let values = |page: usize| cache.head(layer, head, first + page).values;
+            let (start, positions) = (first * PAGE, visible.min(end * PAGE) - first * PAGE);
+            // SAFETY: `unit` was made here, for so many queries.
+            unsafe { unit.value_sums(values, positions, (&low[start..], &high[start..], stride), padded, sums) };
+        }
+        for page in first..if with_unit { first } else { end } {
+            let blocks = (visible - page * PAGE).min(PAGE).div_ceil(4);
+            let values = &cache.head(layer, head, page).values[..blocks * 4 * padded];
+            value_sums(isa, values, (&low[page * PAGE..], &high[page * PAGE..], stride), m, padded, sums);
+        }
+        for (wide, sums) in wide.chunks_exact_mut(padded).zip(sums.chunks_exact_mut(2 * padded)) {
+            let (low, high) = sums.split_at(padded);
+            softmax::widen(isa, low, high, wide);
+            sums.fill(0);
         }
     }
     out.resize(dim, 0.0);
     for (q, scale) in scales.iter().enumerate().take(m) {
-        vector::scale_sums(isa, &wide[q * padded..q * padded + dim], *scale, out);
+        softmax::scale_sums(isa, &wide[q * padded..q * padded + dim], *scale, out);
         sink(q, out);
     }
 }
@@ -106,11 +158,14 @@ pub fn attend(
 /// The queries' codes as words of four, `[padded / 4][queries]`.
 fn interleave(queries: &[Query<'_>], padded: usize, words: &mut Vec<i32>) {
     words.clear();
-    for start in (0..padded).step_by(4) {
-        words.extend(queries.iter().map(|query| {
-            let code = |i: usize| query.codes.get(start + i).map_or(0, |&c| c as u8);
-            i32::from_le_bytes([code(0), code(1), code(2), code(3)])
-        }));
+    words.resize(padded / 4 * queries.len(), 0);
+    for (q, query) in queries.iter().enumerate() {
+        let (fours, rest) = query.codes.as_chunks::<4>();
+        let last: [i8; 4] = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
+        let fours = fours.iter().chain((!rest.is_empty()).then_some(&last));
+        for (word, four) in words[q..].iter_mut().step_by(queries.len()).zip(fours) {
+            *word = i32::from_le_bytes(four.map(|code| code as u8));
+        }
     }
 }
 
@@ -122,7 +177,7 @@ fn largest_scale(isa: Isa, cache: &Cache, (layer, head): (usize, usize), positio
         let page = start / PAGE;
         let end = positions.end.min((page + 1) * PAGE);
         let scales = &cache.head(layer, head, page).value_scales[start - page * PAGE..end - page * PAGE];
-        largest = largest.max(vector::largest(isa, scales));
+        largest = largest.max(softmax::largest(isa, scales));
         start = end;
     }
     largest
@@ -141,13 +196,13 @@ fn softmax(
     let mut top = i32::MIN;
     for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
         let head = cache.head(layer, head, page);
-        top = top.max(vector::scores(isa, dots, head.key_scales, query_scale));
+        top = top.max(softmax::scores(isa, dots, head.key_scales, query_scale));
     }
     let inverse = div(1.0, value_scale);
     let mut sum = 0;
     for (page, dots) in dots.chunks_mut(PAGE).enumerate() {
         let head = cache.head(layer, head, page);
-        sum += vector::weights(isa, tables, dots, head.value_scales, top, inverse);
+        sum += softmax::weights(isa, tables, dots, head.value_scales, top, inverse);
     }
     div(value_scale, from_i64(sum))
 }
@@ -158,7 +213,7 @@ fn key_products(isa: Isa, keys: &[u8], words: &[i32], minus: &[i32], stride: usi
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these sets are only offered where the processor has their features.
         Isa::Avx512 | Isa::Amx => unsafe { super::avx512::key_products(keys, words, minus, stride, dots) },
-        _ => vector::key_products(isa, keys, words, minus, stride, dots),
+        _ => softmax::key_products(isa, keys, words, minus, stride, dots),
     }
 }
 
@@ -171,7 +226,7 @@ fn value_sums(isa: Isa, values: &[u8], weights: Halves<'_>, queries: usize, padd
         Isa::Avx512 | Isa::Amx => unsafe {
             super::avx512::value_sums(values, weights, queries, padded, sums);
         },
-        _ => vector::value_sums(isa, values, weights, queries, padded, sums),
+        _ => softmax::value_sums(isa, values, weights, queries, padded, sums),
     }
 }
 
@@ -180,16 +235,17 @@ mod tests {
     use super::*;
     use crate::cpu::{kv::Geometry, testing::Random};
     use spec::model::linear::dot;
-    use spec::numerics::softmax::{self, score_factor};
+    use spec::numerics::softmax::{combine, score_factor, weights as want_weights};
 
     #[test]
     fn every_instruction_set_attends_alike() {
         let tables = Tables::default();
         for isa in Isa::available() {
-            for seed in 0..25 {
+            for seed in 0..80 {
                 let mut random = Random::new(seed);
                 let dim = [2, 6, 16, 64, 80, 96, 128, 130][random.below(8)];
-                let len = 1 + random.below(300);
+                let longest = [300, 40, 700][random.below(3)];
+                let len = 1 + random.below(longest);
                 let (layer, head) = (1, random.below(2));
                 let mut cache = Cache::new(Geometry { layers: 2, heads: 2, dim });
                 cache.reserve(len).unwrap();
@@ -201,11 +257,14 @@ mod tests {
                 let writer = cache.writer();
                 for t in 0..len {
                     // SAFETY: one thread.
-                    unsafe { writer.push((layer, head, t), (&keys[t], ks[t]), (&values[t], vs[t])) };
+                    unsafe {
+                        writer.push_key((layer, head, t), &keys[t], ks[t]);
+                        writer.push_value((layer, head, t), &values[t], vs[t]);
+                    }
                 }
                 drop(writer);
                 cache.len = len;
-                let count = 1 + random.below(QUERIES);
+                let count = 1 + random.below(most_queries(isa, dim));
                 let codes: Vec<Vec<i8>> = (0..count).map(|_| random.codes(dim)).collect();
                 let queries: Vec<Query> = codes
                     .iter()
@@ -215,9 +274,9 @@ mod tests {
                 attend(isa, &tables, &cache, (layer, head), &queries, &mut Scratch::default(), |q, result| {
                     let n = queries[q].visible;
                     let dots: Vec<i32> = keys[..n].iter().map(|k| dot(&codes[q], k)).collect();
-                    let weights = softmax::weights(&Default::default(), &dots, &ks[..n], &vs[..n], queries[q].scale);
+                    let weights = want_weights(&Default::default(), &dots, &ks[..n], &vs[..n], queries[q].scale);
                     let mut want = vec![0.0; dim];
-                    softmax::combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
+                    combine(&weights, values[..n].iter().map(|v| v.as_slice()), &mut want);
                     assert_eq!(result, want, "{} seed {seed} query {q} of {count}, dim {dim}, {n}/{len}", isa.name());
                     seen += 1;
                 });

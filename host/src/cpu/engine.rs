@@ -1,13 +1,15 @@
 //! The decoder on the processor: `spec::model::decoder` in `device` numerics, layer by layer, many
 //! tokens at a time.
 //!
-//! Every layer is five jobs of the thread pool (q, k, v; attention; o; gate and up; down); norms and
-//! quantisation run between them, on all threads if there is more than one token.
+//! Every layer is five jobs of the thread pool (q, k, v; attention; o; gate and up; down), see [`super::layer`];
+//! norms and quantisation run between them, on all threads if there is more than one token.
 
 use super::{
     acts::Acts,
-    attention::{self, Query},
+    attention,
+    buffer::Buffer,
     head::{self, Table},
+    heads,
     isa::Isa,
     kv::{Cache, Geometry},
     layout::ROWS,
@@ -21,9 +23,8 @@ use super::{
 use crate::engine::{Answer, Engine, EngineError, SequenceId, Step, Want, check_request};
 use spec::{
     model::{ModelConfig, head::best as head_best},
-    numerics::{f32ops::mul, rope::RopeTable, softmax::score_factor},
+    numerics::rope::RopeTable,
 };
-use std::ops::Range;
 
 /// Tokens that pass through a layer together.
 const CHUNK: usize = 128;
@@ -43,30 +44,31 @@ pub(super) struct Block {
 /// Activations of a chunk.
 #[derive(Default)]
 pub(super) struct State {
-    x: Tiles,
-    qkv: [Tiles; 3],
-    query_codes: Vec<i8>,
-    query_scales: Vec<f32>,
-    mixed: Tiles,
-    gated: Tiles,
-    inputs: Inputs,
+    pub x: Tiles,
+    pub qkv: [Tiles; 3],
+    /// `[heads][tokens][head_dim]`
+    pub query_codes: Vec<i8>,
+    /// `[heads][tokens]`, times the score factor
+    pub query_scales: Vec<f32>,
+    pub mixed: Tiles,
+    pub gated: Tiles,
+    pub inputs: Inputs,
     head: Acts,
 }
 
 /// Buffers of a thread.
 #[derive(Default)]
 pub(super) struct Scratch {
-    attention: attention::Scratch,
-    rows: [Vec<[f32; ROWS]>; 3],
-    codes: [Vec<i8>; 2],
-    tiles: [Vec<[f32; ROWS]>; 2],
+    pub attention: attention::Scratch,
+    pub heads: heads::Scratch,
+    pub tiles: [Buffer<[f32; ROWS]>; 2],
 }
 
 /// A token on its way: which step it belongs to, and where in the sequence it stands.
 #[derive(Clone, Copy)]
-struct Item {
-    step: usize,
-    position: usize,
+pub(super) struct Item {
+    pub step: usize,
+    pub position: usize,
     token: u32,
     wanted: bool,
 }
@@ -198,190 +200,12 @@ impl CpuEngine {
             self.state.x.set_token(index, &row);
         }
         for layer in 0..self.blocks.len() {
-            self.project_qkv(layer, items.len());
-            self.store_heads(layer, items, caches);
+            self.project_qkv(layer, items, caches);
             self.attend(layer, items, caches);
             self.project_o(layer);
             self.project_gate_up(layer, items.len());
             self.project_down(layer);
         }
-    }
-
-    fn project_qkv(&mut self, layer: usize, tokens: usize) {
-        let block = &self.blocks[layer];
-        let norm = Some((block.attn_norm.as_slice(), self.config.rms_eps));
-        let State { x, qkv, inputs, .. } = &mut self.state;
-        block.qkv.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
-        for (out, rows) in qkv.iter_mut().zip([self.config.q_dim(), self.config.kv_dim(), self.config.kv_dim()]) {
-            out.resize(tokens, rows);
-        }
-        let stride = qkv[0].stride();
-        let out = qkv.each_mut().map(|tiles| Shared::new(tiles.data_mut()));
-        let units = units(&block.qkv, 0..3, tokens, self.pool.threads());
-        let linear = Shared::new(&mut self.linear_scratch);
-        let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
-        self.pool.run(units.len(), &|thread, unit| {
-            let (part, blocks) = units[unit].clone();
-            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
-            let (linear, out) =
-                unsafe { (linear.one(thread), out[part].part(blocks.start * stride..blocks.end * stride)) };
-            block.qkv.rows(isa, store, part, blocks, inputs, linear, (out, stride));
-        });
-    }
-
-    /// RoPE, quantisation of the heads, and the new keys and values into the caches.
-    fn store_heads(&mut self, layer: usize, items: &[Item], caches: &mut [Cache]) {
-        let c = &self.config;
-        let Some((_, rope)) = &self.rope else { return };
-        let (dim, heads, kv_heads) = (c.head_dim, c.heads, c.kv_heads);
-        let State { qkv, query_codes, query_scales, .. } = &mut self.state;
-        query_codes.resize(items.len() * c.q_dim(), 0);
-        query_scales.resize(items.len() * heads, 0.0);
-        let (query_codes, query_scales) = (Shared::new(query_codes), Shared::new(query_scales));
-        let writers: Vec<_> = caches.iter_mut().map(Cache::writer).collect();
-        let scratch = Shared::new(&mut self.scratch);
-        let isa = self.isa;
-        let factor = score_factor(dim);
-        let one = |thread: usize, token: usize| {
-            let item = items[token];
-            // SAFETY: every thread has its own scratch; a unit is a token, and no other unit touches it.
-            let (scratch, codes, scales) = unsafe {
-                (
-                    scratch.one(thread),
-                    query_codes.part(token * heads * dim..(token + 1) * heads * dim),
-                    query_scales.part(token * heads..(token + 1) * heads),
-                )
-            };
-            let (cos, sin) = (rope.cos(item.position), rope.sin(item.position));
-            let Scratch { rows: [q, k, v], codes: [key, value], .. } = scratch;
-            for (tiles, row) in qkv.iter().zip([&mut *q, &mut *k, &mut *v]) {
-                tiles.copy_token(token, row);
-            }
-            let (q, k, v) = (q.as_flattened_mut(), k.as_flattened_mut(), v.as_flattened());
-            for ((q, codes), scale) in q.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(dim)).zip(scales) {
-                vector::rotate(isa, q, cos, sin);
-                *scale = mul(vector::quantize(isa, q, codes), factor);
-            }
-            key.resize(dim, 0);
-            value.resize(dim, 0);
-            for (head, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact(dim)).take(kv_heads).enumerate() {
-                vector::rotate(isa, k, cos, sin);
-                let key_scale = vector::quantize(isa, k, key);
-                let value_scale = vector::quantize(isa, v, value);
-                let place = (layer, head, item.position);
-                // SAFETY: positions of a sequence are different, and each is one unit.
-                unsafe { writers[item.step].push(place, (key, key_scale), (value, value_scale)) };
-            }
-        };
-        self.pool.run(items.len(), &one);
-    }
-
-    fn attend(&mut self, layer: usize, items: &[Item], caches: &[Cache]) {
-        let c = &self.config;
-        let (dim, kv_heads, group) = (c.head_dim, c.kv_heads, c.group());
-        let q_dim = c.q_dim();
-        let State { query_codes, query_scales, mixed, .. } = &mut self.state;
-        mixed.resize(items.len(), q_dim);
-        let stride = mixed.stride();
-        let (codes, scales, out) = (&*query_codes, &*query_scales, Shared::new(mixed.data_mut().as_flattened_mut()));
-        let runs = runs(items, (attention::QUERIES / group).max(1));
-        let scratch = Shared::new(&mut self.scratch);
-        let (isa, tables) = (self.isa, &self.tables);
-        self.pool.run(runs.len() * kv_heads, &|thread, unit| {
-            // SAFETY: every thread has its own scratch.
-            let scratch = unsafe { scratch.one(thread) };
-            // the last runs of a prefill see most positions: start with them
-            let run = runs[runs.len() - 1 - unit / kv_heads].clone();
-            let kv_head = unit % kv_heads;
-            let cache = &caches[items[run.start].step];
-            let all = run.flat_map(|token| (kv_head * group..(kv_head + 1) * group).map(move |head| (token, head)));
-            let all: Vec<(usize, usize)> = all.collect();
-            for some in all.chunks(attention::QUERIES) {
-                let query = |&(token, head): &(usize, usize)| Query {
-                    codes: &codes[token * q_dim + head * dim..][..dim],
-                    scale: scales[token * (q_dim / dim) + head],
-                    visible: items[token].position + 1,
-                };
-                let queries: Vec<Query> = some.iter().map(query).collect();
-                let place = (layer, kv_head);
-                attention::attend(isa, tables, cache, place, &queries, &mut scratch.attention, |q, result| {
-                    let (token, head) = some[q];
-                    let (mut row, mut rest) = (head * dim, result);
-                    while !rest.is_empty() {
-                        let (some, others) = rest.split_at(rest.len().min(ROWS - row % ROWS));
-                        let at = (row / ROWS * stride + token) * ROWS + row % ROWS;
-                        // SAFETY: the result of a token and head belongs to one unit.
-                        unsafe { out.part(at..at + some.len()) }.copy_from_slice(some);
-                        (row, rest) = (row + some.len(), others);
-                    }
-                });
-            }
-        });
-    }
-
-    fn project_o(&mut self, layer: usize) {
-        let block = &self.blocks[layer];
-        let norm = block.attn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
-        let State { mixed, inputs, .. } = &mut self.state;
-        block.o.quantize(self.isa, &mut self.pool, mixed, norm, inputs, &mut self.linear_scratch);
-        self.add_rows(layer, |block| &block.o);
-    }
-
-    fn project_gate_up(&mut self, layer: usize, tokens: usize) {
-        let block = &self.blocks[layer];
-        let norm = Some((block.ffn_norm.as_slice(), self.config.rms_eps));
-        let State { x, gated, inputs, .. } = &mut self.state;
-        block.gate_up.quantize(self.isa, &mut self.pool, x, norm, inputs, &mut self.linear_scratch);
-        gated.resize(tokens, self.config.ffn);
-        let stride = gated.stride();
-        let out = Shared::new(gated.data_mut());
-        let units = units(&block.gate_up, 0..1, tokens, self.pool.threads());
-        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
-        let (isa, store, inputs, tables) = (self.isa, &self.store, &*inputs, &self.tables);
-        let activation = self.config.activation;
-        self.pool.run(units.len(), &|thread, unit| {
-            let blocks = units[unit].1.clone();
-            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
-            let (linear, own, out) = unsafe {
-                (linear.one(thread), scratch.one(thread), out.part(blocks.start * stride..blocks.end * stride))
-            };
-            let [gate, up] = &mut own.tiles;
-            for (part, tiles) in [&mut *gate, &mut *up].into_iter().enumerate() {
-                tiles.resize(blocks.len() * stride, [0.0; ROWS]);
-                block.gate_up.rows(isa, store, part, blocks.clone(), inputs, linear, (tiles, stride));
-            }
-            let all = out.as_flattened_mut();
-            vector::gate(isa, activation, tables, gate.as_flattened(), up.as_flattened(), all);
-        });
-    }
-
-    fn project_down(&mut self, layer: usize) {
-        let block = &self.blocks[layer];
-        let norm = block.ffn_sub_norm.as_deref().map(|weight| (weight, self.config.rms_eps));
-        let State { gated, inputs, .. } = &mut self.state;
-        block.down.quantize(self.isa, &mut self.pool, gated, norm, inputs, &mut self.linear_scratch);
-        self.add_rows(layer, |block| &block.down);
-    }
-
-    /// Adds the outputs of a layer to the residual stream.
-    fn add_rows(&mut self, layer: usize, which: impl Fn(&Block) -> &Fused) {
-        let fused = which(&self.blocks[layer]);
-        let State { x, inputs, .. } = &mut self.state;
-        let (stride, units) = (x.stride(), units(fused, 0..1, x.tokens(), self.pool.threads()));
-        let x = Shared::new(x.data_mut());
-        let (linear, scratch) = (Shared::new(&mut self.linear_scratch), Shared::new(&mut self.scratch));
-        let (isa, store, inputs) = (self.isa, &self.store, &*inputs);
-        self.pool.run(units.len(), &|thread, unit| {
-            let blocks = units[unit].1.clone();
-            // SAFETY: every thread has its own scratch, a unit's row blocks are its own.
-            let (linear, own, x) = unsafe {
-                (linear.one(thread), scratch.one(thread), x.part(blocks.start * stride..blocks.end * stride))
-            };
-            let tiles = &mut own.tiles[0];
-            tiles.resize(blocks.len() * stride, [0.0; ROWS]);
-            fused.rows(isa, store, 0, blocks, inputs, linear, (tiles, stride));
-            vector::add_to(isa, x.as_flattened_mut(), tiles.as_flattened());
-        });
     }
 
     /// Appends the wanted logits of a chunk to the results of their steps.
@@ -423,27 +247,6 @@ impl CpuEngine {
             results[items[item].step].extend_from_slice(logits);
         }
     }
-}
-
-/// Units of work: a layer and some of its row blocks.
-fn units(fused: &Fused, parts: Range<usize>, tokens: usize, threads: usize) -> Vec<(usize, Range<usize>)> {
-    let part_units = |part| {
-        let (blocks, step) = (fused.blocks(part), fused.unit_blocks(part, tokens, threads));
-        (0..blocks).step_by(step).map(move |first| (part, first..(first + step).min(blocks)))
-    };
-    parts.flat_map(part_units).collect()
-}
-
-/// Runs of at most `longest` neighbouring tokens of one sequence.
-fn runs(items: &[Item], longest: usize) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        match runs.last_mut() {
-            Some(run) if items[run.start].step == item.step && run.len() < longest => run.end += 1,
-            _ => runs.push(index..index + 1),
-        }
-    }
-    runs
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ pub struct Cache {
 
 /// One head of one layer in one page.
 pub struct Head<'a> {
+    /// Keys and then values.
+    pub codes: &'a [u8],
     /// Keys.
     pub keys: &'a [u8],
     /// Values.
@@ -97,7 +99,7 @@ impl Cache {
         let scales = &self.pages[page].scales[index * 2 * PAGE..(index + 1) * 2 * PAGE];
         let (keys, values) = codes.split_at(bytes);
         let (key_scales, value_scales) = scales.split_at(PAGE);
-        Head { keys, values, key_scales, value_scales }
+        Head { codes, keys, values, key_scales, value_scales }
     }
 
     /// Writes positions, several at the same time.
@@ -114,32 +116,46 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Stores key and value codes of a head at a reserved position.
+    /// Stores the key codes of a head at a reserved position.
     ///
     /// # Safety
     /// No two threads write the same position, layer and head.
-    pub unsafe fn push(
-        &self,
-        (layer, head, position): (usize, usize, usize),
-        (key, key_scale): (&[i8], f32),
-        (value, value_scale): (&[i8], f32),
-    ) {
+    pub unsafe fn push_key(&self, (layer, head, position): (usize, usize, usize), key: &[i8], scale: f32) {
         let g = self.geometry;
         let (codes, scales) = &self.pages[position / PAGE];
         let at = position % PAGE;
         let index = layer * g.heads + head;
         let keys = index * 2 * g.head_bytes() + at / 16 * 16 * g.padded() + at % 16 * 4;
-        let values = (index * 2 + 1) * g.head_bytes() + at / 4 * 4 * g.padded() + at % 4;
-        for (i, four) in key.chunks(4).enumerate() {
-            // SAFETY: bytes of this position and head, which the caller keeps to itself.
-            unsafe { codes.scatter(keys + i * 64, 1, four.iter().map(|&code| code as u8 ^ 0x80)) };
+        let last = keys + (key.len().div_ceil(4) - 1) * 64;
+        // one check for all of them
+        let base = codes.pointer(keys, 1, last + 4 - keys);
+        let (fours, rest) = key.as_chunks::<4>();
+        for (i, four) in fours.iter().enumerate() {
+            // SAFETY: four bytes of this position and head, which the caller keeps to itself.
+            unsafe { base.add(i * 64).cast::<[u8; 4]>().write(four.map(|code| code as u8 ^ 0x80)) };
+        }
+        for (i, &code) in rest.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { base.add(fours.len() * 64 + i).write(code as u8 ^ 0x80) };
         }
         // SAFETY: as above.
-        unsafe { codes.scatter(values, 4, value.iter().map(|&code| code as u8)) };
-        // SAFETY: as above.
+        unsafe { scales.set(index * 2 * PAGE + at, scale) };
+    }
+
+    /// Stores the value codes of a head at a reserved position.
+    ///
+    /// # Safety
+    /// As [`Writer::push_key`].
+    pub unsafe fn push_value(&self, (layer, head, position): (usize, usize, usize), value: &[i8], scale: f32) {
+        let g = self.geometry;
+        let (codes, scales) = &self.pages[position / PAGE];
+        let at = position % PAGE;
+        let index = layer * g.heads + head;
+        let values = (index * 2 + 1) * g.head_bytes() + at / 4 * 4 * g.padded() + at % 4;
+        // SAFETY: bytes of this position and head, which the caller keeps to itself.
         unsafe {
-            scales.set(index * 2 * PAGE + at, key_scale);
-            scales.set((index * 2 + 1) * PAGE + at, value_scale);
+            codes.scatter(values, 4, value.iter().map(|&code| code as u8));
+            scales.set((index * 2 + 1) * PAGE + at, scale);
         }
     }
 }

@@ -2,15 +2,19 @@
 
 use super::{
     acts::Acts,
+    gate,
     isa::Isa,
     layout::{Code, ROWS, Shape},
     matmul::{self, Packed, products},
     pool::Pool,
     shared::Shared,
     tiles::Tiles,
-    vector::{self, Norm},
+    vector::{self, Norm, Tables},
 };
-use spec::format::matrix::{Linear, TritMatrix};
+use spec::{
+    format::matrix::{Linear, TritMatrix},
+    model::Activation,
+};
 use std::ops::Range;
 
 /// One plane of trits.
@@ -21,6 +25,13 @@ struct Plane {
     multipliers: Vec<u8>,
     scales: Vec<[f32; ROWS]>,
     acts: usize,
+}
+
+impl Plane {
+    fn packed<'a>(&'a self, store: &'a [u8]) -> Packed<'a> {
+        let bytes = &store[self.bytes.clone()];
+        Packed { shape: self.shape, bytes, group: self.group, multipliers: &self.multipliers }
+    }
 }
 
 /// One linear layer.
@@ -35,6 +46,16 @@ struct Input {
     norm: Option<(Vec<f32>, f32)>,
     forms: Vec<(usize, Shape, usize)>,
 }
+
+impl Input {
+    fn own(&self) -> Option<Norm<'_>> {
+        self.norm.as_ref().map(|(weight, eps)| (weight.as_slice(), *eps))
+    }
+}
+
+/// Tokens that are quantised as a unit of work.
+#[cfg(target_arch = "x86_64")]
+const UNIT_TOKENS: usize = 8;
 
 /// Linear layers with a common input: q, k and v, for example.
 pub struct Fused {
@@ -146,27 +167,95 @@ impl Fused {
         let writers: Vec<_> = inputs.acts[..forms].iter_mut().map(Acts::writer).collect();
         let scales: Vec<_> = inputs.scales.iter_mut().map(|s| Shared::new(s)).collect();
         let scratch = Shared::new(scratch);
-        pool.run(tokens, &|thread, token| {
-            // SAFETY: every thread has its own scratch.
-            let scratch = unsafe { scratch.one(thread) };
+        // SAFETY: every thread has its own scratch; a unit's tokens are its own, here and below.
+        let one = |thread: usize, token: usize| unsafe {
+            let scratch = scratch.one(thread);
             let mut row = std::mem::take(&mut scratch.row);
             let x = x.token(token, &mut row);
             for (input, scales) in self.inputs.iter().zip(&scales) {
-                let own = input.norm.as_ref().map(|(weight, eps)| (weight.as_slice(), *eps));
-                let scale = quantize_one(isa, x, norm, own, scratch);
+                let scale = quantize_one(isa, x, norm, input.own(), scratch);
                 for &(acts, ..) in &input.forms {
-                    // SAFETY: a unit is a token; no other unit writes to it.
-                    unsafe { writers[acts].token(token, &scratch.codes) };
+                    writers[acts].token(token, &scratch.codes);
                 }
-                // SAFETY: as above.
-                unsafe { scales.set(token, scale) };
+                scales.set(token, scale);
             }
             scratch.row = row;
+        };
+        #[cfg(target_arch = "x86_64")]
+        if matches!(isa, Isa::Avx512 | Isa::Amx) && self.is_direct(norm) {
+            let source = super::avx512::quantize::Source { x: x.data(), stride: x.stride(), cols: x.rows() };
+            pool.run(tokens.div_ceil(UNIT_TOKENS), &|thread, unit| {
+                let end = tokens.min((unit + 1) * UNIT_TOKENS);
+                let mut token = unit * UNIT_TOKENS;
+                while token + 4 <= end {
+                    for (input, scales) in self.inputs.iter().zip(&scales) {
+                        let writer = &writers[input.forms[0].0];
+                        // SAFETY: these sets are only offered where the processor has their features.
+                        unsafe {
+                            let four = writer.quantize::<4>(source, token, norm.or(input.own()));
+                            scales.scatter(token, 1, four.into_iter());
+                        }
+                    }
+                    token += 4;
+                }
+                (token..end).for_each(|token| one(thread, token));
+            });
+            return;
+        }
+        pool.run(tokens, &one);
+    }
+
+    /// Whether every input has one norm at most and one form without multipliers along a row.
+    #[cfg(target_arch = "x86_64")]
+    fn is_direct(&self, norm: Option<Norm<'_>>) -> bool {
+        let direct = |input: &Input| match input.forms[..] {
+            [(_, shape, group)] => shape.cols == group && (norm.is_none() || input.norm.is_none()),
+            _ => false,
+        };
+        self.inputs.iter().all(direct)
+    }
+
+    /// Whether a layer's outputs are one product each, so that they may be added to what is there.
+    pub fn is_single(&self, part: usize) -> bool {
+        self.parts[part].planes.len() == 1 && self.parts[part].bias.is_empty()
+    }
+
+    /// Whether [`Fused::gated_rows`] serves: two layers of one product each, of the same input.
+    pub fn is_pair(&self) -> bool {
+        let [first, second] = &self.parts[..] else { return false };
+        let plain = |p: &Projection| p.planes.len() == 1 && p.bias.is_empty() && p.planes[0].multipliers.is_empty();
+        plain(first)
+            && plain(second)
+            && first.input == second.input
+            && (first.planes[0].shape, first.planes[0].acts) == (second.planes[0].shape, second.planes[0].acts)
+    }
+
+    /// `act(first) * second` of the row blocks `blocks` of two layers, into the tiles of these blocks as
+    /// in [`Fused::rows`]; needs [`Fused::is_pair`].
+    pub fn gated_rows(
+        &self,
+        isa: Isa,
+        store: &[u8],
+        blocks: Range<usize>,
+        inputs: &Inputs,
+        scratch: &mut Scratch,
+        (activation, tables): (Activation, &Tables),
+        (out, stride): (&mut [[f32; ROWS]], usize),
+    ) {
+        assert!(self.is_pair(), "a pair of layers");
+        let scales = &inputs.scales[self.parts[0].input][..inputs.tokens];
+        let planes = [&self.parts[0].planes[0], &self.parts[1].planes[0]];
+        let packed = planes.map(|plane| plane.packed(store));
+        let acts = &inputs.acts[planes[0].acts];
+        matmul::products_of_two(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
+            let out = &mut out[(block - blocks.start) * stride..][..inputs.tokens];
+            let rows = planes.map(|plane| &plane.scales[block]);
+            gate::gate_sums(isa, activation, tables, sums, scales, rows, out);
         });
     }
 
     /// Outputs of the row blocks `blocks` of a layer, into the tiles of these blocks: `out[(block -
-    /// blocks.start) * stride + token]`.
+    /// blocks.start) * stride + token]`; added to them if `add`, which needs [`Fused::is_single`].
     pub fn rows(
         &self,
         isa: Isa,
@@ -176,22 +265,18 @@ impl Fused {
         inputs: &Inputs,
         scratch: &mut Scratch,
         (out, stride): (&mut [[f32; ROWS]], usize),
+        add: bool,
     ) {
+        assert!(!add || self.is_single(part), "one product");
         let projection = &self.parts[part];
         let tokens = inputs.tokens;
         let scales = &inputs.scales[projection.input][..tokens];
         let last = projection.planes.len() - 1;
         for (index, plane) in projection.planes.iter().enumerate() {
-            let packed = Packed {
-                shape: plane.shape,
-                bytes: &store[plane.bytes.clone()],
-                group: plane.group,
-                multipliers: &plane.multipliers,
-            };
             let acts = &inputs.acts[plane.acts];
-            products(isa, packed, blocks.clone(), acts, &mut scratch.products, |block, sums| {
+            products(isa, plane.packed(store), blocks.clone(), acts, &mut scratch.products, |block, sums| {
                 let out = &mut out[(block - blocks.start) * stride..][..tokens];
-                vector::dequantize(isa, sums, scales, &plane.scales[block], index == 0, out);
+                vector::dequantize(isa, sums, scales, &plane.scales[block], index == 0 && !add, out);
                 if let (true, Some(bias)) = (index == last, projection.bias.get(block)) {
                     out.iter_mut().for_each(|out| vector::add_to(isa, out, bias));
                 }

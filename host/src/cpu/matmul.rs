@@ -1,7 +1,8 @@
 //! Integer products of packed matrices and activations, whatever the instruction set.
 
 use super::{
-    acts::{Acts, Line},
+    acts::{Acts, TILE_ROWS},
+    buffer::Buffer,
     isa::Isa,
     layout::{ROWS, Shape, VECTOR},
     scalar,
@@ -39,20 +40,16 @@ impl<'a> Packed<'a> {
 /// Buffers of a thread.
 #[derive(Default)]
 pub struct Scratch {
-    panel: Vec<Line>,
-    sums: Vec<[i32; ROWS]>,
+    panel: Buffer<u8>,
+    sums: Buffer<[i32; ROWS]>,
     #[cfg(target_arch = "x86_64")]
     chunk: Option<Box<super::amx::Panel>>,
 }
 
-/// `panel` as bytes, `bytes` of them, without clearing what is there.
-fn panel_bytes(panel: &mut Vec<Line>, bytes: usize) -> &mut [u8] {
-    let lines = bytes.div_ceil(64);
-    if panel.len() < lines {
-        panel.resize(lines, Line([0; 64]));
-    }
-    // SAFETY: `Line` is 64 bytes of `i8` without padding, and any byte is a valid `i8`.
-    unsafe { std::slice::from_raw_parts_mut(panel.as_mut_ptr().cast(), bytes) }
+/// Room for the unpacked slots of a row block.
+fn slots(panel: &mut Buffer<u8>, shape: Shape) -> &mut [u8] {
+    panel.resize(shape.slots() * VECTOR);
+    panel
 }
 
 /// Computes the sums of the row blocks `blocks` and hands each to `sink(block, sums)`, `sums` being
@@ -70,24 +67,24 @@ pub fn products(
     assert!(isa.reads(code), "{} does not read {code:?}", isa.name());
     let tokens = acts.tokens();
     if scratch.sums.len() < 2 * tokens {
-        scratch.sums.resize(2 * tokens, [0; ROWS]);
+        scratch.sums.resize(2 * tokens);
     }
     #[cfg(target_arch = "x86_64")]
     if acts.uses_tiles(isa) {
         use super::amx::{BLOCKS, Tiles};
         let padded = Tiles::padded_tokens(acts);
         if scratch.sums.len() < BLOCKS * padded {
-            scratch.sums.resize(BLOCKS * padded, [0; ROWS]);
+            scratch.sums.resize(BLOCKS * padded);
         }
         let panel = scratch.chunk.get_or_insert_with(Default::default);
         // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
-        let tiles = unsafe { Tiles::new(acts) };
+        let tiles = unsafe { Tiles::new(acts.tile_rows()) };
         for first in blocks.clone().step_by(BLOCKS) {
             let some = first..(first + BLOCKS).min(blocks.end);
             let weights: Vec<&[u8]> = some.clone().map(|block| matrix.block(block)).collect();
             let mut sums: Vec<&mut [[i32; ROWS]]> = scratch.sums.chunks_exact_mut(padded).take(some.len()).collect();
             // SAFETY: as above; `tiles` was made for these activations.
-            unsafe { tiles.blocks(&weights, code, acts, panel, &mut sums) };
+            unsafe { tiles.blocks(&weights, BLOCKS, code, acts, panel, &mut sums) };
             some.zip(&sums).for_each(|(block, sums)| sink(block, &sums[..tokens]));
         }
         return;
@@ -106,55 +103,109 @@ pub fn products(
         }
         blocks.start += 2 * half;
     }
-    let sums = &mut scratch.sums[..tokens];
+    let Scratch { panel, sums, .. } = scratch;
     for block in blocks {
-        let bytes = matrix.block(block);
-        let multipliers = matrix.block_multipliers(block);
-        match isa {
-            // SAFETY: these sets are only offered where the processor has their features; the panel is
-            // aligned and holds every slot.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => unsafe {
-                match multipliers {
-                    None => super::avx512::block(bytes, code, acts, sums),
-                    Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
-                        super::avx512::unpack(bytes, code, false, panel);
-                        super::avx512::grouped(panel, multipliers, acts, sums);
-                    }
-                }
-            },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => unsafe {
-                match multipliers {
-                    None => super::avx2::block(isa == Isa::AvxVnni, bytes, acts, sums),
-                    Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
-                        scalar::unpack_block(bytes, code, panel);
-                        super::avx2::grouped(panel, multipliers, acts, sums);
-                    }
-                }
-            },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDot => unsafe {
-                match multipliers {
-                    None => super::neon::block(isa == Isa::NeonDot, bytes, acts, sums),
-                    Some(multipliers) => {
-                        let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
-                        scalar::unpack_block(bytes, code, panel);
-                        super::neon::grouped(panel, multipliers, acts, sums);
-                    }
-                }
-            },
-            _ => {
-                let panel = panel_bytes(&mut scratch.panel, matrix.shape.slots() * VECTOR);
-                scalar::unpack_block(bytes, code, panel);
-                scalar::block(panel, multipliers, acts, sums);
-            }
+        one_block(isa, matrix, block, acts, panel, &mut sums[..tokens]);
+        sink(block, &sums[..tokens]);
+    }
+}
+
+/// The same for two matrices of one shape, block by block together: `sink(block, sums of both)`.
+pub fn products_of_two(
+    isa: Isa,
+    matrices: [Packed<'_>; 2],
+    blocks: Range<usize>,
+    acts: &Acts,
+    scratch: &mut Scratch,
+    mut sink: impl FnMut(usize, [&[[i32; ROWS]]; 2]),
+) {
+    for matrix in matrices {
+        acts.check(matrix.shape, matrix.group);
+        assert!(isa.reads(matrix.shape.code), "{} does not read {:?}", isa.name(), matrix.shape.code);
+    }
+    assert_eq!(matrices[0].shape, matrices[1].shape, "matrices of one shape");
+    let tokens = acts.tokens();
+    let room = tokens.next_multiple_of(TILE_ROWS);
+    if scratch.sums.len() < 2 * room {
+        scratch.sums.resize(2 * room);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if acts.uses_tiles(isa) {
+        let panel = scratch.chunk.get_or_insert_with(Default::default);
+        // SAFETY: `isa` is `Amx`, which is only offered where `enable` said yes (and AVX-512 is there).
+        let tiles = unsafe { super::amx::Tiles::new(acts.tile_rows()) };
+        for block in blocks {
+            let (first, second) = scratch.sums.split_at_mut(room);
+            let weights = [matrices[0].block(block), matrices[1].block(block)];
+            // SAFETY: as above; `tiles` was made for these activations.
+            unsafe { tiles.blocks(&weights, 1, matrices[0].shape.code, acts, panel, &mut [&mut *first, &mut *second]) };
+            sink(block, [&first[..tokens], &second[..tokens]]);
         }
-        sink(block, sums);
+        return;
+    }
+    let Scratch { panel, sums, .. } = scratch;
+    let (first, second) = sums.split_at_mut(room);
+    for block in blocks {
+        for (matrix, sums) in matrices.into_iter().zip([&mut *first, &mut *second]) {
+            one_block(isa, matrix, block, acts, panel, &mut sums[..tokens]);
+        }
+        sink(block, [&first[..tokens], &second[..tokens]]);
+    }
+}
+
+/// Sums of one row block without the tile unit.
+fn one_block(
+    isa: Isa,
+    matrix: Packed<'_>,
+    block: usize,
+    acts: &Acts,
+    panel: &mut Buffer<u8>,
+    sums: &mut [[i32; ROWS]],
+) {
+    let (code, bytes, multipliers) = (matrix.shape.code, matrix.block(block), matrix.block_multipliers(block));
+    match isa {
+        // SAFETY: these sets are only offered where the processor has their features; the panel is
+        // aligned and holds every slot.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx => unsafe {
+            match multipliers {
+                None => super::avx512::block(bytes, code, acts, sums),
+                Some(multipliers) => {
+                    let panel = slots(panel, matrix.shape);
+                    super::avx512::unpack::unpack(bytes, code, false, panel);
+                    super::avx512::grouped(panel, multipliers, acts, sums);
+                }
+            }
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni => unsafe {
+            match multipliers {
+                None => super::avx2::block(isa == Isa::AvxVnni, bytes, acts, sums),
+                Some(multipliers) => {
+                    let panel = slots(panel, matrix.shape);
+                    scalar::unpack_block(bytes, code, panel);
+                    super::avx2::grouped(panel, multipliers, acts, sums);
+                }
+            }
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => unsafe {
+            match multipliers {
+                None => super::neon::block(isa == Isa::NeonDot, bytes, acts, sums),
+                Some(multipliers) => {
+                    let panel = slots(panel, matrix.shape);
+                    scalar::unpack_block(bytes, code, panel);
+                    super::neon::grouped(panel, multipliers, acts, sums);
+                }
+            }
+        },
+        _ => {
+            let panel = slots(panel, matrix.shape);
+            scalar::unpack_block(bytes, code, panel);
+            scalar::block(panel, multipliers, acts, sums);
+        }
     }
 }
 
@@ -203,6 +254,25 @@ mod tests {
             }
         });
         assert_eq!(seen, rows * tokens);
+        // the same matrix with its row blocks moved on by one is the second of two
+        let turned: Vec<u8> =
+            bytes[shape.block_bytes()..].iter().chain(&bytes[..shape.block_bytes()]).copied().collect();
+        let count = groups * ROWS;
+        let turned_multipliers: Vec<u8> = match multipliers.as_slice() {
+            [] => Vec::new(),
+            all => all[count..].iter().chain(&all[..count]).copied().collect(),
+        };
+        let second = Packed { bytes: &turned, multipliers: &turned_multipliers, ..packed };
+        let mut alone = vec![Vec::new(); shape.blocks()];
+        let mut scratch = Scratch::default();
+        products(isa, packed, 0..shape.blocks(), &acts, &mut scratch, |block, sums| alone[block] = sums.to_vec());
+        let mut seen = 0;
+        products_of_two(isa, [packed, second], 0..shape.blocks(), &acts, &mut scratch, |block, sums| {
+            let want = [&alone[block], &alone[(block + 1) % shape.blocks()]];
+            assert!(sums[0] == want[0] && sums[1] == want[1], "{} seed {seed} {shape:?} block {block}", isa.name());
+            seen += 1;
+        });
+        assert_eq!(seen, shape.blocks());
     }
 
     #[test]

@@ -41,6 +41,13 @@ impl<'a, T> Shared<'a, T> {
         unsafe { &mut self.part(index..index + 1)[0] }
     }
 
+    /// The first of `count` elements that are `step` apart, for code that writes them by address.
+    pub fn pointer(&self, first: usize, step: usize, count: usize) -> *mut T {
+        let last = count.saturating_sub(1).checked_mul(step).and_then(|n| n.checked_add(first));
+        assert!(last.is_some_and(|last| last < self.len), "elements from {first} on of {}", self.len);
+        self.base.wrapping_add(first)
+    }
+
     /// Writes elements that are `stride` apart.
     ///
     /// # Safety

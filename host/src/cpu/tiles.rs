@@ -1,7 +1,7 @@
 //! Activations between layers: `[row block][token][16 rows]`, so that whoever computes a row block
 //! writes one contiguous piece, and no power-of-two stride lets tokens evict each other.
 
-use super::layout::ROWS;
+use super::{buffer::Buffer, layout::ROWS};
 
 /// A matrix of activations in tiles. With one token it is simply a vector.
 #[derive(Default)]
@@ -9,16 +9,21 @@ pub struct Tiles {
     tokens: usize,
     stride: usize,
     rows: usize,
-    data: Vec<[f32; ROWS]>,
+    data: Buffer<[f32; ROWS]>,
 }
 
 impl Tiles {
+    /// Tiles from one row block to the next, for so many tokens: an odd number.
+    pub fn stride_of(tokens: usize) -> usize {
+        tokens | 1
+    }
+
     /// Makes room; the contents are unspecified.
     pub fn resize(&mut self, tokens: usize, rows: usize) {
         self.tokens = tokens;
-        self.stride = tokens | 1; // odd
+        self.stride = Self::stride_of(tokens);
         self.rows = rows;
-        self.data.resize(rows.div_ceil(ROWS) * self.stride, [0.0; ROWS]);
+        self.data.resize(rows.div_ceil(ROWS) * self.stride);
     }
 
     /// Tokens.
@@ -29,6 +34,16 @@ impl Tiles {
     /// Tiles from one row block to the next.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Rows of a token.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// All tiles; those of row block `b` start at `b * stride`.
+    pub fn data(&self) -> &[[f32; ROWS]] {
+        &self.data
     }
 
     /// All tiles; those of row block `b` start at `b * stride`.

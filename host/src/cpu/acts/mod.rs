@@ -1,5 +1,9 @@
 //! int8 activations in the forms that the kernels read.
 
+mod writer;
+
+pub use writer::Writer;
+
 use super::{
     isa::Isa,
     layout::{Code, Shape},
@@ -33,12 +37,16 @@ pub struct Acts {
     tokens: usize,
     key: Option<(Code, usize, usize)>,
     row_lines: usize,
+    tile_rows: usize,
     rows: Vec<Line>,
     tiles: Vec<(usize, usize)>,
     words: Vec<i32>,
     spans: Vec<Span>,
     sums: Vec<i32>,
 }
+
+/// Most tokens of a tile of the tile unit.
+pub const TILE_ROWS: usize = 16;
 
 /// From this many tokens on, the tile unit beats the vector unit.
 pub const AMX_TOKENS: usize = 5;
@@ -59,13 +67,13 @@ impl Acts {
         self.tokens = tokens;
         self.key = Some((shape.code, shape.cols, group));
         self.row_lines = (shape.slots() * 4).div_ceil(64);
-        self.rows.resize(tokens.next_multiple_of(16) * self.row_lines, Line([0; 64]));
-        self.rows[tokens * self.row_lines..].fill(Line([0; 64]));
+        self.tile_rows = if self.uses_tiles(isa) { tokens.div_ceil(tokens.div_ceil(TILE_ROWS)) } else { 0 };
+        self.rows.resize(tokens.next_multiple_of(TILE_ROWS) * self.row_lines, Line([0; 64]));
         self.sums.resize(shape.cols.div_ceil(group) * tokens, 0);
         self.words.clear();
         self.tiles.clear();
         self.plan_spans(shape, group);
-        if !self.uses_tiles(isa) {
+        if self.tile_rows == 0 {
             self.plan_tiles(Self::max_tile(isa));
             let entries: usize = self.spans.iter().map(|s| s.count).sum();
             self.words.resize(entries * tokens, 0);
@@ -81,6 +89,7 @@ impl Acts {
             group,
             tokens: self.tokens,
             row_lines: self.row_lines,
+            tile_rows: self.tile_rows,
             spans: &self.spans,
             tiles: &self.tiles,
             rows: Shared::new(&mut self.rows),
@@ -102,8 +111,21 @@ impl Acts {
 
     /// Whether `isa` multiplies these activations with the tile unit.
     pub fn uses_tiles(&self, isa: Isa) -> bool {
-        let single = self.key.is_some_and(|(_, cols, group)| group == cols);
-        isa == Isa::Amx && single && self.tokens >= AMX_TOKENS
+        let suits = self.key.is_some_and(|(code, cols, group)| group == cols && isa.reads(code));
+        isa == Isa::Amx && suits && self.tokens >= AMX_TOKENS
+    }
+
+    /// Tokens of a tile of the tile unit; 0 if the codes lie token by token.
+    pub fn tile_rows(&self) -> usize {
+        self.tile_rows
+    }
+
+    /// Codes of token tile `tile` for the tile unit: `[row_lines][16 tokens]` lines, of which
+    /// [`Acts::tile_rows`] tokens count. Sixty-four inputs of a tile lie together, so that the unit
+    /// loads one KiB in order.
+    pub fn tile(&self, tile: usize) -> &[Line] {
+        assert!(self.tile_rows > 0, "codes in tiles");
+        &self.rows[tile * TILE_ROWS * self.row_lines..(tile + 1) * TILE_ROWS * self.row_lines]
     }
 
     /// Number of tokens.
@@ -138,9 +160,10 @@ impl Acts {
         &self.sums
     }
 
-    /// Codes in slot order, `[tokens rounded up to a multiple of 16, row_lines]`, zero padded.
+    /// Codes in slot order, `[tokens, row_lines]`, zero padded.
     pub fn rows(&self) -> &[Line] {
-        &self.rows
+        assert!(self.tile_rows == 0, "codes token by token");
+        &self.rows[..self.tokens * self.row_lines]
     }
 
     /// Lines of a row.
@@ -171,91 +194,4 @@ impl Acts {
             first = end;
         }
     }
-}
-
-/// Fills [`Acts`], token by token, from any thread.
-pub struct Writer<'a> {
-    code: Code,
-    cols: usize,
-    group: usize,
-    tokens: usize,
-    row_lines: usize,
-    spans: &'a [Span],
-    tiles: &'a [(usize, usize)],
-    rows: Shared<'a, Line>,
-    sums: Shared<'a, i32>,
-    words: Shared<'a, i32>,
-}
-
-impl Writer<'_> {
-    /// Sets the codes of a token, `[cols]`.
-    ///
-    /// # Safety
-    /// No two threads write the same token.
-    pub unsafe fn token(&self, token: usize, codes: &[i8]) {
-        assert!(token < self.tokens && codes.len() == self.cols, "token {token} of {}", self.tokens);
-        // SAFETY: lines, sums and words below belong to this token alone.
-        let lines = unsafe { self.rows.part(token * self.row_lines..(token + 1) * self.row_lines) };
-        self.fill_lines(lines, codes);
-        for (g, codes) in codes.chunks(self.group).enumerate() {
-            // SAFETY: as above.
-            unsafe { self.sums.set(g * self.tokens + token, sum(codes)) };
-        }
-        let Some(&(first, count)) = self.tiles.iter().find(|tile| (tile.0..tile.0 + tile.1).contains(&token)) else {
-            return;
-        };
-        let entries: usize = self.spans.iter().map(|s| s.count).sum();
-        let mut at = entries * first + token - first;
-        for (g, span) in self.spans.iter().enumerate() {
-            let bounds = g * self.group..(g + 1) * self.group;
-            for slot in span.slot..span.slot + span.count {
-                let four = &lines[slot / 16].0[slot % 16 * 4..slot % 16 * 4 + 4];
-                let word = i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
-                let mask = if self.spans.len() == 1 { !0 } else { mask(self.code, slot, &bounds) };
-                // SAFETY: as above.
-                unsafe { self.words.set(at, word & mask) };
-                at += count;
-            }
-        }
-    }
-
-    fn fill_lines(&self, lines: &mut [Line], codes: &[i8]) {
-        let mut pieces = codes.chunks(64);
-        for line in lines {
-            let piece = pieces.next().unwrap_or(&[]);
-            match <&[i8; 64]>::try_from(piece) {
-                Ok(whole) => line.0 = *whole,
-                Err(_) => {
-                    line.0 = [0; 64];
-                    line.0[..piece.len()].copy_from_slice(piece);
-                }
-            }
-            if self.code == Code::Sherry {
-                transpose_fours(&mut line.0);
-            }
-        }
-    }
-}
-
-fn sum(codes: &[i8]) -> i32 {
-    codes.iter().map(|&c| i32::from(c)).sum()
-}
-
-/// Byte `4b + v` of every 16 goes to `4v + b`: the order of [`Code::Sherry`]'s slots.
-fn transpose_fours(line: &mut [i8; 64]) {
-    for unit in line.chunks_exact_mut(16) {
-        let old: [i8; 16] = std::array::from_fn(|i| unit[i]);
-        for (i, byte) in unit.iter_mut().enumerate() {
-            *byte = old[i % 4 * 4 + i / 4];
-        }
-    }
-}
-
-/// Ones in the bytes of a slot whose inputs lie in `bounds`.
-fn mask(code: Code, slot: usize, bounds: &std::ops::Range<usize>) -> i32 {
-    let input = |b: usize| match code {
-        Code::Sherry => slot / 4 * 16 + 4 * b + slot % 4,
-        _ => slot * 4 + b,
-    };
-    i32::from_le_bytes(std::array::from_fn(|b| if bounds.contains(&input(b)) { 0xff } else { 0 }))
 }
