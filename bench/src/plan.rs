@@ -125,7 +125,7 @@ mod tests {
     use spec::model::random::{self, RandomSpec};
     use spec::model::{Activation, ModelConfig};
 
-    /// Every phase of a layer appears once a layer, in order.
+    /// Every phase of a layer appears, in order.
     #[test]
     fn phases_of_a_program() {
         let config = ModelConfig { layers: 3, activation: Activation::Relu2, ..random::small() };
@@ -134,7 +134,8 @@ mod tests {
         let plan = Plan::new(&image.full.descriptors);
         let mut order: Vec<usize> = (0..image.full.descriptors.len()).map(|index| plan.phase(index)).collect();
         order.dedup();
-        let layer = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+        // codes of keys come behind the values' tile
+        let layer = [1, 2, 3, 2, 3, 4, 5, 6, 7, 8, 9, 10];
         let mut want = vec![0];
         (0..3).for_each(|_| want.extend(layer));
         want.extend([11, 12]);

@@ -65,7 +65,7 @@ fn ultrarams_are_counted_together() {
     assert_eq!(
         violations(&text),
         ["memory.buffer_kib + vector.columns + engine.max_cols + attention.max_context = \
-          45 + 10 + 4 + 10 = 69 UltraRAMs; use fewer: kv260 has 64"]
+          45 + 20 + 6 + 10 = 81 UltraRAMs; use fewer: kv260 has 64"]
     );
 }
 
