@@ -133,7 +133,8 @@ mod tests {
         let modules = vec![(Growth::Lookups, 100.0, 0.0), (Growth::Vector, 50.0, 8.0), (Growth::Fixed, 7.0, 0.0)];
         let area = Area { base: base.clone(), modules };
         assert_eq!(area.of(&base), (157.0, 8.0));
-        let text = changed(base.canonical(), &[("engine.tables", 16), ("vector.tokens", 2)]);
+        let text =
+            changed(base.canonical(), &[("engine.tables", 16), ("vector.tokens", 2), ("vector.columns", 10_240)]);
         let other = Machine::parse("other", &text).unwrap();
         assert_eq!(area.of(&other), (157.0, 16.0));
         assert_eq!(Machine::parse("same", &changed(base.canonical(), &[])).unwrap().hash(), base.hash());
