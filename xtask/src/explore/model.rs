@@ -58,9 +58,8 @@ const ATTEND: f64 = 1240.0;
 const ATTEND_LATENCY: f64 = 17.5;
 const EMBEDDING: f64 = 2050.0;
 const PASS: f64 = 700.0;
-/// With two banks: share of what a bank's vectors of a layer take in the vector units that the other bank's tiles do
-/// not hide.
-const EXPOSED: f64 = 1.0;
+/// With two banks: what the other bank's tiles do not hide in a layer, in walks over a bank's vectors.
+const EXPOSED: f64 = 1.92;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
@@ -134,7 +133,10 @@ impl Clock<'_> {
         let mut backlog = 0.0f64;
         self.wait(TABLES);
         for rows in rows {
-            let tiles = rows.div_ceil(e.tile_rows);
+            let all = rows.div_ceil(e.rows.into()) as f64;
+            // where banks share weights a tile takes half of the ring
+            let half = if self.machine.banks > 1 { all * segments / (self.room * 15.0 / 32.0) } else { 0.0 };
+            let tiles = rows.div_ceil(e.tile_rows).max(half.ceil() as u64);
             for _ in 0..tiles {
                 let words = rows.div_ceil(tiles * u64::from(e.rows)) as f64;
                 self.work(words * segments, words * (segments - 1.0));
@@ -195,7 +197,8 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
     for _ in 0..if wide { 0 } else { model.layers } {
         clock.quantise(model.hidden);
         clock.multiply(&[model.q, model.kv, model.kv], model.hidden, 1, pass.sherry);
-        let heads = (model.q + 2 * model.kv) / model.head_dim;
+        // keys and values become codes beside the queries' products
+        let heads = model.q / model.head_dim;
         let head_words = model.head_dim.div_ceil(machine.lanes().into()) as f64;
         clock.wait((head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
         attend(&mut clock, model, memory, pass);
