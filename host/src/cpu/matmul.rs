@@ -89,6 +89,7 @@ pub fn products(
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
     let mut blocks = blocks;
     #[cfg(target_arch = "x86_64")]
     if matches!(isa, Isa::Avx512 | Isa::Amx) && tokens == 1 && matrix.multipliers.is_empty() {
