@@ -77,12 +77,12 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
         cache: &cache,
     };
     let narrow = model.emit(shape, map, 1)?;
+    let layout = layers::head_layout(shape, config.hidden);
     let shared = shape.banks > 1
         && map.words * shape.banks <= shape.vm_words
         && plans.iter().all(|plan| plan.fits_ring(shape))
-        && layers::head_layout(shape, config.hidden).segments().len() <= shape.segments / shape.banks;
+        && layout.segments().len() <= shape.segments / shape.banks;
     let wide = if shared { Some(model.emit(shape, map, shape.banks)?) } else { None };
-    let layout = layers::head_layout(shape, config.hidden);
     let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, model.table, layout, wanted)).transpose()?;
     let embed_bytes = tables::embed(&embed, shape, tables::embed_beats(&config, shape));
     let rope = tables::rope(&config, shape, context, tables::rope_beats(&heads, shape));

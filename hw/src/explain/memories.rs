@@ -18,7 +18,7 @@ const NAMES: [(&str, &str, &str); 15] = [
     ("tern_attend_unit", "value_scales", "value scales"),
     ("tern_epilogue", "cos", "rotary factors, cos"),
     ("tern_epilogue", "sin", "rotary factors, sin"),
-    ("tern_fifo_bram", "mem", "queues of ports"),
+    ("tern_fifo_bram", "mem", "queues of ports and of y"),
     ("tern_table_w", "mem", "look-up tables"),
 ];
 

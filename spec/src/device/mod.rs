@@ -19,11 +19,12 @@ mod weights;
 
 pub use fault::{Fault, FaultKind};
 pub use memory::Memory;
-pub use state::{Acts, Queries, Vectors};
+pub use state::Vectors;
 
 use crate::numerics::{exp2::Exp2Table, sigmoid::SigmoidTable};
 use crate::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, ShapeError, stream as id};
 use head::Heads;
+use state::{Acts, Queries};
 use stream::{LinearStream, Packets};
 use weights::WeightStream;
 
@@ -136,21 +137,6 @@ impl Device {
     /// The vector memory.
     pub fn vectors(&self) -> &Vectors {
         &self.vectors
-    }
-
-    /// The activation buffer and its scales.
-    pub fn acts(&self) -> &Acts {
-        &self.acts
-    }
-
-    /// The query memory.
-    pub fn queries(&self) -> &Queries {
-        &self.queries
-    }
-
-    /// Rotary factors of a slot: cos and sin of each element.
-    pub fn rope(&self, slot: usize) -> &[(f32, f32)] {
-        self.rope.get(slot).map_or(&[], Vec::as_slice)
     }
 
     /// Carries out a pass; `tap` is told after each descriptor.

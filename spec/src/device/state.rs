@@ -39,7 +39,7 @@ impl Vectors {
 }
 
 /// The activation buffer: codes of P slots in the order of tables, and one scale for every slot of each bank.
-pub struct Acts {
+pub(super) struct Acts {
     tables: usize,
     /// `[slot of a bank][segment][table]`.
     codes: Vec<Vec<[i8; 4]>>,
@@ -92,7 +92,7 @@ impl Acts {
 }
 
 /// The query memory: codes of all heads and a scale for each, for every slot of each bank.
-pub struct Queries {
+pub(super) struct Queries {
     lanes: usize,
     codes: Vec<Vec<i8>>,
     scales: Vec<Vec<f32>>,
