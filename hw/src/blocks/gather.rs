@@ -1,6 +1,7 @@
 //! Embedding rows and rotary factors.
 
 use super::act_window::select;
+use super::banks::{of_bank, place, place_width};
 use super::fifo::Fifo;
 use super::fp::{FromInt, Mul};
 use super::kv_write::{ADDRESS_BITS, LINE_SHIFT, cut};
@@ -88,9 +89,8 @@ impl Gather {
         let vm_addr = self.vm_address();
         let vm_wr = m.source("vm_wr", &[("addr", uint(vm_addr)), ("mask", uint(v)), ("data", uint(32 * l * v))]);
         let slot_bits = index_width(slots.into());
-        let bank_bits = u32::from(self.banks > 1);
         let pair = [
-            ("slot", uint(slot_bits + bank_bits)),
+            ("slot", uint(place_width(self.banks, slots))),
             ("index", uint(ELEMENT_BITS)),
             ("cos", uint(32)),
             ("sin", uint(32)),
@@ -118,13 +118,7 @@ impl Gather {
             m.next_when(&q, step, value);
             q
         };
-        let of_bank = |all: &Expr, width: u32, bank: u32| {
-            select(&slot_q, &(0..slots).map(|s| all.lane(bank * slots + s, width)).collect::<Vec<_>>())
-        };
-        let of_slot = |all: &Expr, width: u32| match self.banks {
-            1 => of_bank(all, width, 0),
-            _ => bank_q.mux(&of_bank(all, width, 1), &of_bank(all, width, 0)),
-        };
+        let of_slot = |all: &Expr, width: u32| of_bank(&bank_q, all, width, slots, |values| select(&slot_q, values));
         let valid_q = at_step("valid", &pick_q, &of_slot(&valids, 1));
         let row_q = at_step("row", &pick_q, &rope_phase_q.mux(&of_slot(&positions, 32), &of_slot(&tokens, 32)));
         let beats_q = at_step("beats", &pick_q, &rope_phase_q.mux(&rope_beats_q, &embed_beats_q));
@@ -189,8 +183,7 @@ impl Gather {
             &ask_q.mux(&lit(0, ELEMENT_BITS), &index_q.add_wrap(&lit(1, ELEMENT_BITS))),
         );
         m.drive(&rope.valid, &(&turn_q & !&none));
-        let place = if self.banks == 1 { slot_q.clone() } else { cat([&bank_q, &slot_q]) };
-        m.drive(&rope.field("slot"), &place);
+        m.drive(&rope.field("slot"), &place(self.banks, &bank_q, &slot_q));
         if self.banks == 1 {
             m.unused("bank", std::slice::from_ref(&bank_q));
         }

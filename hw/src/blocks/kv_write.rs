@@ -2,6 +2,7 @@
 
 use super::act_buffer::quant_field;
 use super::act_window::select;
+use super::banks::{of_bank, place_width};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, repeat, uint};
 use crate::width::{count_width, index_width};
 use std::rc::Rc;
@@ -67,7 +68,7 @@ impl KvWrite {
         ));
         let groups_ty = uint(count_width(ng.into()));
         let (banks, index_bits) = (self.banks, index_width(ng.into()));
-        let group_bits = index_bits + u32::from(banks > 1);
+        let group_bits = place_width(banks, ng);
         let [kv_off, kv_stride, row_beats, scale_off, vectors] =
             ["kv_off", "kv_stride", "row_beats", "scale_off", "vectors"].map(quant_field);
         let value = ("value", uint(1));
@@ -157,13 +158,13 @@ impl KvWrite {
         let slot_bits = index_width(v.into());
         let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
         let picked = |all: &Expr, width: u32| {
-            let of_bank = |s: u32, bank: u32| -> Expr {
-                let lanes: Vec<Expr> = (0..ng).map(|g| all.lane((bank * ng + g) * v + s, width)).collect();
-                select(&group_q.low(index_bits), &lanes)
-            };
-            let of_lane = |s: u32| match banks {
-                1 => of_bank(s, 0),
-                _ => group_q.bit(index_bits).mux(&of_bank(s, 1), &of_bank(s, 0)),
+            let bank = group_q.bit(group_bits - 1);
+            let of_lane = |s: u32| {
+                let of_groups = |values: &[Expr]| {
+                    let lanes: Vec<Expr> = values.iter().skip(s as usize).step_by(v as usize).cloned().collect();
+                    select(&group_q.low(index_bits), &lanes)
+                };
+                of_bank(&bank, all, width, v * ng, of_groups)
             };
             let lanes: Vec<Expr> = (0..v).map(of_lane).collect();
             select(&slot_q, &lanes)

@@ -1,7 +1,8 @@
 //! Walks runs and key/value heads and hands each pair to a unit.
 
 use super::Attend;
-use super::util::{dec, fit, held, inc, is, lanes, not, select};
+use super::util::{dec, fit, held, inc, is, not, select};
+use crate::blocks::banks::of_bank;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use spec::program::{Op, fields_of};
 use std::rc::Rc;
@@ -31,14 +32,6 @@ impl Attend {
     /// What all jobs of a command have in common.
     pub(super) const SHARED: [(&'static str, u32); 7] =
         [("group", 8), ("q_words", 16), ("k_beats", 8), ("v_beats", 8), ("v_words", 16), ("v_off", 32), ("bank", 1)];
-
-    /// The lanes of a bank's slots, as `pick` takes them.
-    pub(super) fn of_bank(&self, bank: &Expr, all: &Expr, width: u32, pick: impl Fn(&[Expr]) -> Expr) -> Expr {
-        let lanes = lanes(all, width);
-        let mut banks = lanes.chunks(self.tokens as usize).map(pick);
-        let first = banks.next().unwrap_or_else(|| lit(0, width));
-        banks.fold(first, |first, second| bank.mux(&second, &first))
-    }
 
     pub(super) fn build_dispatch(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (units, slots) = (self.units, self.tokens);
@@ -90,7 +83,7 @@ impl Attend {
         m.comment("The slot in turn.");
         let slot = m.reg("slot_q", uint(self.slot_bits()));
         let (group, lane) = (m.reg("group_at_q", uint(self.group_bits())), m.reg("lane_q", uint(self.lane_bits())));
-        let of_slot = |all: &Expr, width: u32| self.of_bank(&bank, all, width, |lanes| select(&slot, lanes));
+        let of_slot = |all: &Expr, width: u32| of_bank(&bank, all, width, slots, |values| select(&slot, values));
         let run = m.wire("run", &of_slot(&run_in, 8));
         let starts = m.wire("starts", &(&of_slot(&valid_in, 1) & not(&run, 0) & not(&heads, 0)));
         let cache = m.wire("cache", &of_slot(&cache_in, 32));

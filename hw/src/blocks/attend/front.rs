@@ -3,6 +3,7 @@
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
 use super::util::{dec, fit, held, inc, is, not, reaches, select};
+use crate::blocks::banks::of_bank;
 use crate::ir::{Expr, Module, RamStyle, cat, lit, uint};
 
 const IDLE: u64 = 0;
@@ -75,7 +76,7 @@ impl Attend {
         let group_next = lane_end.mux(&inc(&group), &group);
         m.next_when(&group, &moved, &take.mux(&io.job.field("group"), &group_next));
         let of_slot = |positions: &[Expr]| select(&slot, &positions.iter().map(|p| fit(p, pb)).collect::<Vec<_>>());
-        let position = m.wire("position", &self.of_bank(&io.bank, &io.position, 32, of_slot));
+        let position = m.wire("position", &of_bank(&io.bank, &io.position, 32, self.tokens, of_slot));
         let run_end = m.wire("run_end", &(&member_last & slot.eq(&last_slot)));
         let full = is(&r, u64::from(self.queries) - 1);
         let stop = m.wire("stop", &(&step & (&run_end | &full)));

@@ -4,6 +4,7 @@ use super::Attend;
 use super::front::Front;
 use super::unit::{Memories, Parts, Ports};
 use super::util::{Line, above, dec, fit, held, inc, is, lanes, not, select};
+use crate::blocks::banks;
 use crate::ir::{Expr, Module, Outputs, RamStyle, cat, lit, repeat, uint};
 
 /// What loading leaves behind.
@@ -113,7 +114,7 @@ impl Attend {
         let base = entry.slice(lane + group + head, self.word_bits());
         m.drive(&io.read, &ask);
         let place = entry.slice(lane, group);
-        let place = if self.banks == 1 { place } else { cat([&io.bank, &place]) };
+        let place = banks::place(self.banks, &io.bank, &place);
         m.drive(&io.read_at, &cat([&base.add_wrap(&word_at), &place]));
         m.drive(&io.read_head, &entry.slice(lane + group, head));
 

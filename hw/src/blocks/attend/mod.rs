@@ -25,6 +25,7 @@ mod unit;
 mod util;
 mod weigh;
 
+use crate::blocks::banks;
 use crate::ir::{ExprError, IrError, RamStyle};
 use crate::width::{count_width, index_width, signed_width};
 
@@ -132,7 +133,7 @@ impl Attend {
 
     /// Bits of `{bank, group}`.
     pub(crate) fn place_bits(&self) -> u32 {
-        self.group_bits() + u32::from(self.banks > 1)
+        banks::place_width(self.banks, self.groups())
     }
 
     pub(crate) fn lane_bits(&self) -> u32 {

@@ -10,6 +10,7 @@ mod sigmoid;
 pub use lane::Lane;
 pub use sigmoid::Sigmoid;
 
+use crate::blocks::banks;
 use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Ty, cat, lit, uint};
 use crate::width::{count_width, index_width};
 use operands::Operands;
@@ -67,12 +68,12 @@ impl Epilogue {
 
     /// Bits of `{bank, group}`.
     pub(super) fn place_width(&self) -> u32 {
-        index_width(self.groups().into()) + u32::from(self.banks > 1)
+        banks::place_width(self.banks, self.groups())
     }
 
     /// `{bank, group}` of the command in work.
     fn place(&self, cmd: &control::Command, group: &Expr) -> Expr {
-        if self.banks == 1 { group.clone() } else { cat([&cmd.bank, group]) }
+        banks::place(self.banks, &cmd.bank, group)
     }
 
     /// Runs of `lanes` rows in a word, `Q / L`.

@@ -9,6 +9,7 @@ mod parts;
 mod scalar;
 mod squares;
 
+use super::banks;
 use super::fifo::Fifo;
 use super::fifo_ram::FifoRam;
 use crate::ir::{Design, Expr, ExprError, Interface, IrError, Module, RamStyle, Sink, cat, lit, uint};
@@ -74,7 +75,7 @@ impl Quantize {
 
     /// Bits of `{bank, group}`.
     pub fn place_width(&self) -> u32 {
-        self.group_width() + u32::from(self.banks > 1)
+        banks::place_width(self.banks, self.groups)
     }
 
     fn squares(&self) -> Squares {
