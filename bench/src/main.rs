@@ -10,6 +10,7 @@ mod profile;
 mod rig;
 mod rows;
 mod shapes;
+mod trial;
 
 use anyhow::{Context, Result, ensure};
 use cases::Case;
@@ -48,6 +49,10 @@ struct Cli {
     /// Only print and draw the results that are there
     #[arg(long)]
     report: bool,
+    /// To try something out: models of so many layers only, nothing is kept; prints the middle layer of the last pass,
+    /// its descriptors and what was busy when
+    #[arg(long, value_name = "N")]
+    layers: Option<usize>,
     /// File of results; default bench/PRESET.json
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,6 +78,9 @@ fn main() -> Result<()> {
     if !cli.report {
         measure(&cli, &machine, &cases, &mut rows)?;
     }
+    if cli.layers.is_some() {
+        return Ok(());
+    }
     report(&machine, &rows)
 }
 
@@ -87,7 +95,7 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
     }
     for group in cases.chunk_by(Case::same_model) {
         let start = Instant::now();
-        let image = match shapes::image(machine, group[0].shape, group[0].sherry) {
+        let image = match shapes::image(machine, group[0].shape, group[0].sherry, cli.layers) {
             Ok(image) => image,
             Err(error) => {
                 eprintln!("{}: left out: {error:#}", group[0].shape);
@@ -95,7 +103,8 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
             }
         };
         let programs = rows::programs(&image);
-        let missing = |case: &Case, memory: &str| cli.again || !rows.has(case, memory, &origin, &programs);
+        let again = cli.again || cli.layers.is_some();
+        let missing = |case: &Case, memory: &str| again || !rows.has(case, memory, &origin, &programs);
         let wanted = |memory: &str| group.iter().filter(|case| missing(case, memory)).cloned().collect::<Vec<_>>();
         let work: Vec<(&str, &Timing, Vec<Case>)> =
             memories.iter().map(|(name, timing)| (*name, timing, wanted(name))).collect();
@@ -103,6 +112,7 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
             continue;
         }
         let mut rig = Rig::new(machine, image)?;
+        rig.last_shown = cli.layers.is_some();
         eprintln!("{}: compiled and loaded in {:.0} s", group[0].shape, start.elapsed().as_secs_f64());
         for (memory, timing, cases) in work {
             for case in cases {
@@ -114,7 +124,10 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
                     "{case} {memory}: {} cycles, {} tok/s ({:.0} s, {rate:.0} kcycles/s)",
                     row["cycles"], row["tok_s"], outcome.seconds
                 );
-                rows.put(row)?;
+                match cli.layers {
+                    Some(layers) => println!("{}", trial::text(&rig, &case, &outcome, layers / 2)),
+                    None => rows.put(row)?,
+                }
             }
         }
     }

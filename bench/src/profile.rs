@@ -91,7 +91,8 @@ pub struct Span {
     pub to: u64,
     /// Phase.
     pub phase: usize,
-    /// Label of the descriptor in issue.
+    /// Number of the descriptor in issue, and its label.
+    pub index: usize,
     pub label: u16,
     /// Busy units, bits of a wait mask.
     pub busy: u32,
@@ -99,7 +100,7 @@ pub struct Span {
     pub beats: u64,
 }
 
-/// Stretches that are kept: those of the first pass.
+/// Stretches that are kept, of one pass.
 const SPANS: usize = 20_000;
 
 /// Counts of one pass or of several added up.
@@ -110,8 +111,10 @@ pub struct Profile {
     cycles: [[u64; Cause::ALL.len()]; PHASES.len()],
     /// Beats of all ports in each phase.
     pub beats: [u64; PHASES.len()],
-    /// Stretches of the first pass.
+    /// Stretches of one pass.
     pub spans: Vec<Span>,
+    /// Number of that pass; 0 is the first.
+    pub shown: usize,
     passes: usize,
     words: u64,
     linear: usize,
@@ -150,17 +153,17 @@ impl Profile {
         self.cycles[phase][cause as usize] += 1;
         let beats = u64::from(now.ports.count_ones());
         self.beats[phase] += beats;
-        if self.passes > 1 {
+        if self.passes != self.shown + 1 {
             return;
         }
         let (at, busy, label) = (now.cycle - start, !now.idle & wait::ALL, self.plan.label(index));
         let full = self.spans.len() >= SPANS;
         match self.spans.last_mut() {
-            Some(span) if span.phase == phase && span.busy == busy && span.label == label => {
+            Some(span) if span.phase == phase && span.busy == busy && span.index == index => {
                 span.to = at + 1;
                 span.beats += beats;
             }
-            _ if !full => self.spans.push(Span { from: at, to: at + 1, phase, label, busy, beats }),
+            _ if !full => self.spans.push(Span { from: at, to: at + 1, phase, index, label, busy, beats }),
             _ => {}
         }
     }

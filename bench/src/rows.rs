@@ -111,8 +111,17 @@ impl Rows {
 /// Stretches of the middle layer, for the picture: from, to, phase, busy units, beats of all ports.
 fn timeline(spans: &[Span], layers: usize) -> Vec<Value> {
     let layer = layers as u16 / 2;
-    let one = |s: &Span| json!([s.from, s.to, s.phase, s.busy, s.beats]);
-    spans.iter().filter(|span| span.label == layer).map(one).collect()
+    let mut merged: Vec<Span> = Vec::new();
+    for &span in spans.iter().filter(|span| span.label == layer) {
+        match merged.last_mut() {
+            Some(last) if last.phase == span.phase && last.busy == span.busy && last.to == span.from => {
+                last.to = span.to;
+                last.beats += span.beats;
+            }
+            _ => merged.push(span),
+        }
+    }
+    merged.iter().map(|s| json!([s.from, s.to, s.phase, s.busy, s.beats])).collect()
 }
 
 /// A result as JSON.

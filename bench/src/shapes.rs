@@ -41,15 +41,16 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
     Some(config)
 }
 
-/// Random weights of a shape, always the same.
-pub fn weights(name: &str, sherry: bool) -> Result<ModelWeights> {
-    let config = shape(name).with_context(|| format!("{name}: an unknown shape"))?;
+/// Random weights of a shape, always the same; of so many layers only, if a number is given.
+pub fn weights(name: &str, sherry: bool, layers: Option<usize>) -> Result<ModelWeights> {
+    let mut config = shape(name).with_context(|| format!("{name}: an unknown shape"))?;
+    config.layers = layers.unwrap_or(config.layers);
     Ok(random_weights(&config, if sherry { Encoding::Sherry } else { Encoding::Trit5 }, 1))
 }
 
 /// The model compiled for a machine, with a shortlist of its head if the machine has room for one.
-pub fn image(machine: &Machine, name: &str, sherry: bool) -> Result<DeviceImage> {
-    let weights = weights(name, sherry)?;
+pub fn image(machine: &Machine, name: &str, sherry: bool, layers: Option<usize>) -> Result<DeviceImage> {
+    let weights = weights(name, sherry, layers)?;
     let with = |shortlist| compile(&weights, &machine.shape(), Options { context: Some(CONTEXT), shortlist });
     with(Some(0))
         .or_else(|error| {

@@ -119,14 +119,12 @@ pub struct Activity {
 /// Sees every cycle.
 pub type Observer = Box<dyn FnMut(&Activity) + Send>;
 
-/// The tap's ports.
+/// The tap's ports for the writes of a bank of the vector memory.
 struct Tap {
     valid: PortId,
     address: PortId,
     mask: PortId,
     data: PortId,
-    index: PortId,
-    state: PortId,
 }
 
 /// A simulated machine.
@@ -136,7 +134,10 @@ pub struct SimDevice {
     lite: Lite,
     irq: PortId,
     reset: PortId,
-    tap: Tap,
+    taps: Vec<Tap>,
+    /// Number of the descriptor in issue; what is idle, and events.
+    index: PortId,
+    state: PortId,
     cycles: u64,
     writes: Option<Vec<VectorWrite>>,
     observer: Option<Observer>,
@@ -187,14 +188,12 @@ impl SimDevice {
         for port in [lite.awvalid, lite.wvalid, lite.bready, lite.arvalid, lite.rready, reset] {
             model.set(port, 0);
         }
-        let tap = Tap {
-            valid: library.port("tap_valid")?,
-            address: library.port("tap_addr")?,
-            mask: library.port("tap_mask")?,
-            data: library.port("tap_data")?,
-            index: library.port("tap_index")?,
-            state: library.port("tap_state")?,
+        let tap = |bank: u32| {
+            let port = |name: &str| library.port(&format!("tap{bank}_{name}"));
+            Ok(Tap { valid: port("valid")?, address: port("addr")?, mask: port("mask")?, data: port("data")? })
         };
+        let taps = (0..machine.banks).map(tap).collect::<Result<Vec<_>, SimError>>()?;
+        let (index, state) = (library.port("tap_index")?, library.port("tap_state")?);
         let irq = library.port("irq")?;
         let (waves, seed) = (options.waves.clone(), options.seed);
         let turn = waves.as_ref().map_or(u64::MAX, |waves| waves.from_cycle);
@@ -204,7 +203,9 @@ impl SimDevice {
             lite,
             irq,
             reset,
-            tap,
+            taps,
+            index,
+            state,
             cycles: 0,
             writes: None,
             observer: None,
@@ -300,12 +301,12 @@ impl SimDevice {
     }
 
     fn activity(&self) -> Activity {
-        let state = self.model.get(self.tap.state);
+        let state = self.model.get(self.state);
         let units = wait::ALL.count_ones();
         let event = |bit: u32| state >> (units + bit) & 1 == 1;
         Activity {
             cycle: self.cycles,
-            index: self.model.get(self.tap.index) as u32,
+            index: self.model.get(self.index) as u32,
             idle: state as u32 & wait::ALL,
             beat: event(0),
             starved: event(1),
@@ -331,15 +332,15 @@ impl SimDevice {
             self.model.close_waves();
             return Err(TransportError::Lost { reason });
         }
-        if let Some(writes) = &mut self.writes
-            && self.model.get(self.tap.valid) == 1
-        {
-            writes.push(VectorWrite {
-                cycle: self.cycles,
-                address: self.model.get(self.tap.address),
-                mask: self.model.get(self.tap.mask),
-                data: self.model.words(self.tap.data),
-            });
+        if let Some(writes) = &mut self.writes {
+            for tap in self.taps.iter().filter(|tap| self.model.get(tap.valid) == 1) {
+                writes.push(VectorWrite {
+                    cycle: self.cycles,
+                    address: self.model.get(tap.address),
+                    mask: self.model.get(tap.mask),
+                    data: self.model.words(tap.data),
+                });
+            }
         }
         if self.observer.is_some() {
             let now = self.activity();

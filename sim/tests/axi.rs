@@ -157,7 +157,7 @@ impl Rig {
 
 fn reader() -> Rig {
     let mut design = Design::default();
-    let port = AxiRead { bits: 64, clients: vec![("a".into(), 64), ("b".into(), 64)], burst: 16 };
+    let port = AxiRead { bits: 64, clients: vec![("a".into(), 64), ("b".into(), 64)], urgent: vec![], burst: 16 };
     let top = port.build(&mut design).unwrap();
     let mut rig = Rig::new(&design, &top, Timing { latency: (30, 30), ..Timing::default() });
     rig.set("a_data_ready_i", 1);

@@ -9,12 +9,14 @@ use sim::blocks::vmem;
 use sim::rng::Rng;
 
 fn vmems(rng: &mut Rng) -> [Vmem; 4] {
-    let shape = |lanes, vtokens, groups, words, style| Vmem { lanes, vtokens, groups, words, style, tap: false };
+    let shape =
+        |lanes, vtokens, groups, words, banks, style| Vmem { lanes, vtokens, groups, words, banks, style, tap: false };
+    let (lanes, vtokens, groups) = (1 << rng.below(3), rng.within(1, 5) as u32, rng.within(1, 5) as u32);
     [
-        shape(1, 1, 1, 1, RamStyle::Block),
-        shape(4, 2, 4, 20, RamStyle::Ultra),
-        shape(1, 1, 5, 9, RamStyle::Block),
-        shape(1 << rng.below(3), rng.within(1, 5) as u32, rng.within(1, 5) as u32, rng.within(1, 40), RamStyle::Ultra),
+        shape(1, 1, 1, 1, 1, RamStyle::Block),
+        shape(4, 2, 4, 20, 2, RamStyle::Ultra),
+        shape(1, 1, 5, 9, 2, RamStyle::Block),
+        shape(lanes, vtokens, groups, rng.within(2, 40), rng.within(1, 2) as u32, RamStyle::Ultra),
     ]
 }
 

@@ -42,6 +42,16 @@ impl Item<'_, '_> {
     }
 }
 
+/// How rounds of several banks take turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// Rounds of a bank before the next bank's activations.
+    pub ahead: usize,
+    /// The last rounds that are held together are the most: what follows them is hidden behind them. Otherwise the
+    /// first ones are, behind which the next bank's activations are hidden.
+    pub large_last: bool,
+}
+
 /// What the activation buffer holds: layout, and the norm of its own that a layer put before.
 type Held = (Layout, Option<(Vec<f32>, f32)>);
 
@@ -60,7 +70,7 @@ pub(super) struct Emitter<'a> {
     pub shape: &'a DeviceShape,
     /// Banks of slots that the program works on.
     pub banks: usize,
-    /// Places of the first bank; those of the second lie behind them.
+    /// Places of the first bank; those of the second lie as far from the start of its part.
     map: VectorMap,
     pub label: u16,
     /// Weights are written, not only counted.
@@ -77,6 +87,9 @@ pub(super) struct Emitter<'a> {
     /// Of each bank what the activation buffer holds, and whether the vector is normed.
     act: Vec<Option<Held>>,
     normed: Vec<bool>,
+    /// Descriptors put off until the first bank's first round of the next matrix.
+    late: Vec<Descriptor>,
+    putting_off: bool,
 }
 
 impl<'a> Emitter<'a> {
@@ -99,12 +112,19 @@ impl<'a> Emitter<'a> {
             counts: Counts::default(),
             act: vec![None; banks],
             normed: vec![false; banks],
+            late: Vec::new(),
+            putting_off: false,
         }
     }
 
     /// Places of a bank.
     pub fn map(&self, bank: usize) -> VectorMap {
-        self.map.moved(bank * self.map.words)
+        self.map.moved(self.offset(bank))
+    }
+
+    /// Column words before a bank's: each bank has its part of the vector memory, with ports of its own.
+    fn offset(&self, bank: usize) -> usize {
+        bank * (self.shape.vm_words / self.shape.banks)
     }
 
     /// First segment of a bank's activations.
@@ -118,9 +138,25 @@ impl<'a> Emitter<'a> {
         for &(name, value) in fields {
             d.set(name, value)?;
         }
+        match self.putting_off {
+            true => self.late.push(d),
+            false => self.enter(d),
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, mut d: Descriptor) {
         self.hazards.enter(&mut d, self.shape);
         self.program.push(d);
-        Ok(())
+    }
+
+    /// What `then` emits is put off until the first bank's first round of the next matrix is emitted: that round does not
+    /// need it and keeps the engine busy meanwhile.
+    pub fn put_off(&mut self, then: impl FnOnce(&mut Self) -> Result<(), CompileError>) -> Result<(), CompileError> {
+        self.putting_off = true;
+        let result = then(self);
+        self.putting_off = false;
+        result
     }
 
     /// The vector that matrices read has changed, in all banks.
@@ -175,7 +211,7 @@ impl<'a> Emitter<'a> {
         let advice = "choose a preset with more segments, or larger groups of scales";
         at_most("segments of a layer", layout.segments().len(), self.shape.segments / self.banks, advice)?;
         let words = input.cols.div_ceil(self.shape.lanes());
-        let offset = bank * self.map.words;
+        let offset = self.offset(bank);
         let mut src = input.src + offset;
         let of_bank = ("bank", bank as u64);
         let norm = match (own, input.norm) {
@@ -214,13 +250,16 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// Rounds of a bank before the next bank's activations: fewer than tiles that wait in the engine's queues.
+    const AHEAD: usize = 4;
+
     /// All tiles of a matrix for all banks; `place` is the first column word of the first bank's result.
     pub fn matrix(&mut self, matrix: &Matrix<'_>, input: Input<'_>, place: usize) -> Result<(), CompileError> {
         let mut items = Vec::new();
         for tile in matrix.tiles(self.shape)? {
             items.extend(matrix.items(&tile, place));
         }
-        self.items(&items, input, |_, _, _| Ok(()))
+        self.items(&items, input, Order { ahead: Self::AHEAD, large_last: false }, |_, _, _| Ok(()))
     }
 
     /// Rounds of tiles for all banks. Their weights come once for the first bank, then once more for each other: as many
@@ -230,11 +269,10 @@ impl<'a> Emitter<'a> {
         &mut self,
         items: &[Item<'_, '_>],
         input: Input<'_>,
+        order: Order,
         mut then: impl FnMut(&mut Self, usize, usize) -> Result<(), CompileError>,
     ) -> Result<(), CompileError> {
-        let mut first = 0;
-        while first < items.len() {
-            let end = first + self.together(&items[first..]);
+        for Range { start: first, end } in self.together(items, order.large_last) {
             for bank in 0..self.banks {
                 for (number, item) in items.iter().enumerate().take(end).skip(first) {
                     if bank == 0 {
@@ -242,14 +280,17 @@ impl<'a> Emitter<'a> {
                     }
                     self.activate_for(bank, input, item)?;
                     self.round(item, bank, number + 1 == end)?;
-                    // the next bank's codes come first of all, so that nothing of this bank holds them up
-                    if number == first && bank + 1 < self.banks {
-                        self.activate_for(bank + 1, input, item)?;
+                    if number + 1 == end.min(first + order.ahead) {
+                        for d in std::mem::take(&mut self.late) {
+                            self.enter(d);
+                        }
+                        if bank + 1 < self.banks {
+                            self.activate_for(bank + 1, input, &items[first])?;
+                        }
                     }
                     then(self, bank, number)?;
                 }
             }
-            first = end;
         }
         Ok(())
     }
@@ -261,17 +302,28 @@ impl<'a> Emitter<'a> {
         self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))
     }
 
-    /// How many of the first rounds are held together.
-    fn together(&self, items: &[Item<'_, '_>]) -> usize {
-        if self.banks == 1 {
-            return 1;
+    /// Rounds that are held together: as many as fit, counted from the first one on or from the last one back.
+    fn together(&self, items: &[Item<'_, '_>], from_last: bool) -> Vec<Range<usize>> {
+        let limit = if self.banks == 1 { 0 } else { self.shape.buffer_words / 16 * 15 };
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        if from_last {
+            order.reverse();
         }
-        let mut words = 0;
-        let fits = |item: &&Item<'_, '_>| {
-            words += item.words();
-            words <= self.shape.buffer_words / 16 * 15
-        };
-        items.iter().take_while(fits).count().max(1)
+        let (mut blocks, mut words) = (Vec::<Range<usize>>::new(), 0);
+        for number in order {
+            words += items[number].words();
+            match blocks.last_mut() {
+                Some(block) if words <= limit => *block = block.start.min(number)..block.end.max(number + 1),
+                _ => {
+                    blocks.push(number..number + 1);
+                    words = items[number].words();
+                }
+            }
+        }
+        if from_last {
+            blocks.reverse();
+        }
+        blocks
     }
 
     /// One round of one tile.
@@ -297,7 +349,7 @@ impl<'a> Emitter<'a> {
         }
         let halves = if matches!(mode, epilogue::SILU | epilogue::RELU2) { 2 } else { 1 };
         let first = tile.start / halves * q;
-        let (offset, planes) = (bank * self.map.words, self.map(bank).planes);
+        let (offset, planes) = (self.offset(bank), self.map(bank).planes);
         let (dst, cols) = match number == last {
             true => (place + offset + first / self.shape.lanes(), matrix.result - first),
             false => (planes, tile.len() * q),

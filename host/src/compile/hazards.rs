@@ -20,17 +20,19 @@ enum Place {
     Queries(u32, Range<usize>),
     /// Rotary factors of a bank.
     Rope(u32),
-    /// Lines of keys, or of values: the heads' regions from one offset to the next.
-    Cache(bool, Range<usize>),
+    /// Lines of keys, or of values, for a bank's positions: the heads' regions from one offset to the next.
+    Cache(bool, u32, Range<usize>),
 }
 
 impl Place {
+    /// Whether what is written here matters for another place that is read, or written.
     fn meets(&self, other: &Place) -> bool {
         let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
         match (self, other) {
             (Place::Vector(a), Place::Vector(b)) => overlap(a, b),
             (Place::Queries(x, a), Place::Queries(y, b)) => x == y && overlap(a, b),
-            (Place::Cache(x, a), Place::Cache(y, b)) => x == y && overlap(a, b),
+            // a bank's slots see the positions of banks before it and their own: those behind are written elsewhere
+            (Place::Cache(x, bank, a), Place::Cache(y, reader, b)) => x == y && bank <= reader && overlap(a, b),
             _ => self == other,
         }
     }
@@ -50,8 +52,9 @@ fn works(d: &Descriptor, shape: &DeviceShape) -> Vec<Work> {
     let vector = |from: usize, words: usize| Place::Vector(from..from + words);
     let work = |unit: u32, reads: Vec<Place>, writes: Vec<Place>| Work { unit, reads, writes };
     let bank = || d.get("bank");
-    let cache =
-        |values: bool, first: usize, heads: usize| Place::Cache(values, first..first + heads * get("kv_stride"));
+    let cache = |values: bool, first: usize, heads: usize| {
+        Place::Cache(values, bank(), first..first + heads * get("kv_stride"))
+    };
     match d.op() {
         Some(Op::Gather) => {
             vec![work(wait::GATHER, vec![], vec![vector(get("dst"), get("words")), Place::Rope(bank())])]
@@ -147,7 +150,7 @@ impl Hazards {
 
 /// Whether the new command has to wait for the old one.
 fn conflict(old: &Work, new: &Work) -> bool {
-    let after_write = old.writes.iter().any(|w| new.reads.iter().chain(&new.writes).any(|p| p.meets(w)));
-    let after_read = old.reads.iter().any(|r| new.writes.iter().any(|p| p.meets(r)));
+    let after_write = old.writes.iter().any(|w| new.reads.iter().chain(&new.writes).any(|p| w.meets(p)));
+    let after_read = old.reads.iter().any(|r| new.writes.iter().any(|w| w.meets(r)));
     after_write || after_read && old.unit != new.unit
 }

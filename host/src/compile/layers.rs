@@ -1,6 +1,6 @@
 //! The order of a pass: embedding, layers, head.
 
-use super::emit::{Emitter, Input};
+use super::emit::{Emitter, Input, Order};
 use super::error::CompileError;
 use super::matrix::{Layout, Matrix, build_words, tiles};
 use super::memory::{CacheGeometry, Heads};
@@ -118,20 +118,35 @@ impl<'a> LayerPlan<'a> {
             codes[items.len() - 1] = of_tile;
         }
         let mut late = vec![Late::default(); e.banks];
-        e.items(&items, x, |e, bank, number| {
-            late[bank].step(e, g, bank, &codes[number])?;
-            // a bank that is through goes on behind the next bank's second tile, not behind all of them
-            late[bank].ahead += usize::from(bank > 0 && late[bank - 1].seen == items.len());
-            if late[bank].ahead == 2 {
-                late[bank - 1].finish(e, g, bank - 1)?;
+        // the next bank's codes come first of all, so that nothing of this bank holds them up
+        e.items(&items, x, Order { ahead: 1, large_last: true }, |e, bank, number| {
+            // a bank that is through goes on behind the next bank's tiles, a step a tile: attention before the next
+            // bank's codes, which would hold it up, its own last codes behind those, which are ready before them
+            let through = bank > 0 && late[bank - 1].seen >= items.len();
+            let attends = through && matches!(late[bank - 1].ready, Some(Codes::Queries(_)));
+            if attends {
+                late[bank - 1].step(e, g, bank - 1, &None)?;
             }
-            Ok(())
+            late[bank].attend(e, g, bank)?;
+            // codes of the last two tiles wait until the first bank's activations of the next matrix are made
+            match e.banks > 1 && bank + 1 == e.banks && number + 2 >= items.len() {
+                true => e.put_off(|e| late[bank].codes(e, g, bank, &codes[number]))?,
+                false => late[bank].codes(e, g, bank, &codes[number])?,
+            }
+            match through && !attends {
+                true => late[bank - 1].step(e, g, bank - 1, &None),
+                false => Ok(()),
+            }
         })?;
-        for (bank, late) in late.iter_mut().enumerate() {
-            late.finish(e, g, bank)?;
-        }
         if e.banks == 1 {
-            g.attend(e, &Codes::Queries(0..g.c.kv_heads), 0)?;
+            late[0].finish(e, g, 0)?;
+            return g.attend(e, &Codes::Queries(0..g.c.kv_heads), 0);
+        }
+        for (bank, late) in late.iter_mut().enumerate() {
+            match bank + 1 == e.banks {
+                true => e.put_off(|e| late.finish(e, g, bank))?,
+                false => late.finish(e, g, bank)?,
+            }
         }
         Ok(())
     }
@@ -142,9 +157,8 @@ impl<'a> LayerPlan<'a> {
 struct Late<'c> {
     codes: Option<&'c Codes>,
     ready: Option<&'c Codes>,
-    /// Tiles of the bank so far, and those of them after the bank before was through.
+    /// Tiles of the bank so far.
     seen: usize,
-    ahead: usize,
 }
 
 impl<'c> Late<'c> {
@@ -156,9 +170,24 @@ impl<'c> Late<'c> {
         bank: usize,
         codes: &'c Option<Codes>,
     ) -> Result<(), CompileError> {
-        if let Some(queries) = self.ready.take().filter(|_| e.banks > 1) {
-            g.attend(e, queries, bank)?;
+        self.attend(e, g, bank)?;
+        self.codes(e, g, bank, codes)
+    }
+
+    fn attend(&mut self, e: &mut Emitter<'_>, g: &Geometry<'_>, bank: usize) -> Result<(), CompileError> {
+        match self.ready.take().filter(|_| e.banks > 1) {
+            Some(queries) => g.attend(e, queries, bank),
+            None => Ok(()),
         }
+    }
+
+    fn codes(
+        &mut self,
+        e: &mut Emitter<'_>,
+        g: &Geometry<'_>,
+        bank: usize,
+        codes: &'c Option<Codes>,
+    ) -> Result<(), CompileError> {
         if let Some(last) = self.codes.take() {
             g.codes(e, last, bank)?;
             self.ready = Some(last);
@@ -177,8 +206,8 @@ impl<'c> Late<'c> {
     }
 }
 
-/// Key/value heads whose queries make a tile, where banks share weights: as small as tables and attention units
-/// allow, for attention of some heads runs beside the products of the next.
+/// Key/value heads whose queries make a tile, where banks share weights: as few as tables and attention units allow, for
+/// attention of some heads runs beside the products of the next.
 fn head_groups(shape: &DeviceShape, c: &ModelConfig, q: &Matrix<'_>) -> Option<Vec<Range<usize>>> {
     let (unit, heads) = (q.unit * c.group(), c.kv_heads);
     let most = q.most_words(shape) / unit;

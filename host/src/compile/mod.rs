@@ -110,16 +110,17 @@ impl<'a> Model<'a> {
     ) -> Result<(Emitter<'a>, (usize, Counts)), CompileError> {
         let mut e = Emitter::new(shape, map, banks);
         for bank in 0..banks {
-            e.emit(
-                Op::Gather,
-                &[
-                    ("bank", bank as u64),
-                    ("embed_beats", tables::embed_beats(self.config, shape) as u64),
-                    ("words", self.config.hidden.div_ceil(shape.lanes()) as u64),
-                    ("rope_beats", tables::rope_beats(self.heads, shape) as u64),
-                    ("dst", e.map(bank).x as u64),
-                ],
-            )?;
+            let fields = [
+                ("bank", bank as u64),
+                ("embed_beats", tables::embed_beats(self.config, shape) as u64),
+                ("words", self.config.hidden.div_ceil(shape.lanes()) as u64),
+                ("rope_beats", tables::rope_beats(self.heads, shape) as u64),
+                ("dst", e.map(bank).x as u64),
+            ];
+            match bank {
+                0 => e.emit(Op::Gather, &fields)?,
+                _ => e.put_off(|e| e.emit(Op::Gather, &fields))?,
+            }
         }
         for (index, plan) in self.plans.iter().enumerate() {
             plan.emit(&mut e, self.config, (self.heads, self.cache), index)?;

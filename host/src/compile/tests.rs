@@ -36,8 +36,9 @@ enum Place {
     /// Of a bank, words of the query memory.
     Queries(u32, Range<usize>),
     Rope(u32),
-    /// Keys (or values) of a head of a layer, by their offset; scales are bytes of their own.
-    Cache(bool, usize),
+    /// Keys (or values) of a head of a layer, by their offset, and the bank whose positions they are; scales are
+    /// bytes of their own.
+    Cache(bool, usize, u32),
 }
 
 impl Place {
@@ -63,7 +64,7 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
     let vector = |from: usize, words: usize| Place::Vector(from..from + words);
     let bank = || d.get("bank");
     let cache = |values: bool, first: usize, heads: usize| {
-        (0..heads).map(move |head| Place::Cache(values, first + head * get("kv_stride")))
+        (0..heads).map(move |head| Place::Cache(values, first + head * get("kv_stride"), bank()))
     };
     match d.op() {
         Some(Op::Gather) => {
@@ -125,9 +126,14 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             let heads = get("kv_heads") * get("group");
             let writes = vec![vector(get("dst"), heads * get("v_words"))];
             let queries = Place::Queries(bank(), get("q_first")..get("q_first") + heads * get("q_words"));
+            // positions of its own bank and of those before it
+            let seen = |place| match place {
+                Place::Cache(values, head, bank) => (0..=bank).map(|of| Place::Cache(values, head, of)).collect(),
+                other => vec![other],
+            };
             let keys = cache(false, get("kv_off"), get("kv_heads"));
             let values = cache(true, get("kv_off") + get("v_off"), get("kv_heads"));
-            let reads = [queries].into_iter().chain(keys).chain(values).collect();
+            let reads = keys.chain(values).flat_map(seen).chain([queries]).collect();
             vec![Work { unit: wait::ATTEND, reads, writes }]
         }
         _ => vec![],

@@ -57,9 +57,9 @@ impl ActBuffer {
         }
     }
 
-    /// Columns of a word of the window: at least a table's.
+    /// Columns of a word of the window: at least those of two tables.
     pub(crate) fn span(&self) -> u32 {
-        self.columns.max(GROUP)
+        self.columns.max(2 * GROUP)
     }
 
     fn describe(&self, m: &mut Module) {
@@ -70,8 +70,8 @@ impl ActBuffer {
              Shapes   code [{v} slots, {l} columns] i8 a beat, for one group of slots after the other\n\
              \x20        memory [{d}] of [{g} tables, {v} slots, {GROUP} columns] i8 in {} RAM\n\
              Address  (segment * {passes} + pass) * {ng} + group; the vector's first segment is `act`\n\
-             Rate     a table (3 or 4 columns) a cycle; two cycles more for each segment, one for each group\n\
-             \x20        of slots and each word of zeros\n\
+             Rate     two tables of a word (6 or 8 columns) a cycle; two cycles more for each segment, one for each\n\
+             \x20        group of slots and each word of zeros: a beat of up to 4 columns a cycle is no wait\n\
              Latency  {} cycles from rd_en_i to rd_data_o\n\
              Done     done_o, a pulse for each pack command when all its words are written\n\
              Stalls   code_ready_o depends on registers only. Columns from cols on are dropped up to `last`\n\
@@ -166,10 +166,17 @@ impl ActBuffer {
         let nearest_q = kept_when(&mut m, "nearest", &smaller(&in_vector, &in_group), &find_q);
         let length = m.wire("length", &smaller(&nearest_q, &seg_cols_q.extend(wide)));
         let length_q = kept_when(&mut m, "length", &length, &cut_q);
-        let three = sherry_q.mux(&lit(4, 3), &lit(3, 3));
-        let many = m.wire("many", &room_q.slice(2, wide - 2).any());
-        let whole = m.wire("whole", &(&many | (!&sherry_q & room_q.low(2).all())));
-        let take = m.wire("take", &whole.mux(&three, &room_q.low(2).extend(3)));
+        let (slot_bits, pass_bits) = (index_width(self.groups.into()), index_width(self.passes().into()));
+        let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
+        let last_slot = slot_q.eq(&lit(u128::from(self.groups) - 1, slot_bits));
+        let (big, few) = (m.wire("big", &room_q.slice(3, wide - 3).any()), room_q.low(3));
+        // a table's columns, 3 or 4, and two tables': as many as are left before the cut
+        let one_whole = &big | sherry_q.mux(&few.bit(2), &(few.bit(2) | few.low(2).all()));
+        let one = m.wire("take_one", &one_whole.mux(&sherry_q.mux(&lit(4, 4), &lit(3, 4)), &few.extend(4)));
+        let two_whole = &big | (!&sherry_q & (few.bit(2) & few.bit(1)));
+        let two = m.wire("take_two", &two_whole.mux(&sherry_q.mux(&lit(8, 4), &lit(6, 4)), &few.extend(4)));
+        let pair = m.wire("pair", &(!&last_slot & two.ne(&one)));
+        let take = m.wire("take", &pair.mux(&two, &one));
 
         let code_take = m.net("code_take", uint(1));
         let beat = cat([&code.field("last"), &code.field("data")]);
@@ -196,32 +203,52 @@ impl ActBuffer {
         m.next_when(&group_left_q, &counted_q, &group_full.mux(&group_cols_q, &group_rest));
         let vector_ends = m.wire("vector_ends", &counted_q.mux(&vector_rest, &cols_left_q).eq(&lit(0, wide)));
 
-        m.comment("Tables to words.");
-        let (slot_bits, pass_bits) = (index_width(self.groups.into()), index_width(self.passes().into()));
-        let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
+        m.comment("Tables to words, two at once where a word and the columns before the cut have them.");
         let pass_q = m.reg_reset("pass_q", &lit(0, pass_bits));
-        let last_slot = slot_q.eq(&lit(u128::from(self.groups) - 1, slot_bits));
-        let word_ends = m.wire("word_ends", &(&fill_q | (&table & (&last_slot | &ends))));
+        let before_last = match self.groups {
+            1 => lit(0, 1),
+            n => slot_q.eq(&lit(u128::from(n) - 2, slot_bits)),
+        };
+        let full = &last_slot | (&pair & before_last);
+        let word_ends = m.wire("word_ends", &(&fill_q | (&table & (full | &ends))));
         let last_pass = m.wire("last_pass", &pass_q.eq(&lit(u128::from(self.passes()) - 1, pass_bits)));
-        let next_slot = word_ends.mux(&lit(0, slot_bits), &slot_q.add_wrap(&lit(1, slot_bits)));
-        m.next_when(&slot_q, &(&table | &fill_q), &next_slot);
+        let further =
+            pair.mux(&slot_q.add_wrap(&lit(2 % (1 << slot_bits), slot_bits)), &slot_q.add_wrap(&lit(1, slot_bits)));
+        m.next_when(&slot_q, &(&table | &fill_q), &word_ends.mux(&lit(0, slot_bits), &further));
         let next_pass = last_pass.mux(&lit(0, pass_bits), &pass_q.add_wrap(&lit(1, pass_bits)));
         m.next_when(&pass_q, &word_ends, &next_pass);
         let lane = 8 * GROUP * v;
         let first = slot_q.eq(&lit(0, slot_bits));
-        let bytes = |slot: u32| (0..GROUP).rev().map(move |k| (k, slot)).collect::<Vec<_>>();
-        let counts: Vec<Expr> = (0..GROUP).map(|k| take.gt(&lit(k.into(), 3))).collect();
-        let masked: Vec<Expr> = (0..v)
-            .rev()
-            .flat_map(bytes)
-            .map(|(k, s)| window.columns[k as usize].lane(s, 8) & repeat(8, &(&counts[k as usize] & &pack_q)))
+        // bytes of a table, zero behind its columns
+        let bytes = |m: &mut Module, name: &str, count: &Expr, column: &dyn Fn(u32) -> Expr| {
+            let on: Vec<Expr> = (0..GROUP).map(|k| count.gt(&lit(k.into(), 4)) & &pack_q).collect();
+            let byte = |slot: u32, k: u32| column(k).lane(slot, 8) & repeat(8, &on[k as usize]);
+            let of_slot = |slot: u32| (0..GROUP).rev().map(move |k| (slot, k));
+            let all: Vec<Expr> = (0..v).rev().flat_map(of_slot).map(|(slot, k)| byte(slot, k)).collect();
+            m.wire(name, &cat(&all))
+        };
+        let columns = &window.columns;
+        let new = bytes(&mut m, "new_table", &one, &|k| columns[k as usize].clone());
+        let rest = m.wire("take_next", &two.sub_wrap(&one).as_unsigned());
+        let behind: Vec<Expr> = (0..GROUP as usize)
+            .map(|k| m.wire(&format!("next_column{k}"), &sherry_q.mux(&columns[k + 4], &columns[k + 3])))
             .collect();
-        let new = m.wire("new_table", &cat(&masked));
+        let next = bytes(&mut m, "next_table", &rest, &|k| behind[k as usize].clone());
+        if self.groups == 1 {
+            m.unused("next_table", std::slice::from_ref(&next));
+        }
         let lanes: Vec<Expr> = (0..self.groups)
             .map(|at| {
                 let q = m.reg(&format!("table{at}_q"), uint(lane));
                 let own = m.wire(&format!("own{at}"), &slot_q.eq(&lit(at.into(), slot_bits)));
-                m.next_when(&q, &((&table | &fill_q) & (&own | &first)), &(&new & repeat(lane, &own)));
+                let (mut value, mut on) = (&new & repeat(lane, &own), &own | &first);
+                if at > 0 {
+                    let second = &pair & slot_q.eq(&lit(u128::from(at) - 1, slot_bits));
+                    let second = m.wire(&format!("second{at}"), &second);
+                    value = value | (&next & repeat(lane, &second));
+                    on = on | second;
+                }
+                m.next_when(&q, &((&table | &fill_q) & on), &value);
                 q
             })
             .collect();

@@ -7,13 +7,13 @@ use crate::width::index_width;
 
 /// Columns that the packer sees at once, and whether the vector ends with them.
 pub(crate) struct Window {
-    /// Up to `GROUP` columns from the cursor on, `[GROUP][V]` bytes.
+    /// Columns of two tables from the cursor on, `[2 GROUP][V]` bytes.
     pub(crate) columns: Vec<Expr>,
-    /// The columns of a table are there.
+    /// The columns that are taken are there.
     pub(crate) ready: Expr,
     /// The first word of the window is there and is the vector's last.
     pub(crate) at_last: Expr,
-    /// To be driven: a table of `take` columns is taken.
+    /// To be driven: `take` columns are taken.
     pub(crate) taken: Expr,
     /// To be driven: the first word is thrown away and the cursor goes back to a word's start.
     pub(crate) drop: Expr,
@@ -29,7 +29,7 @@ impl ActBuffer {
         };
         let per_word = span / self.columns;
         let part = 8 * v;
-        m.comment("Beats by columns, filled up to words of at least a table.");
+        m.comment("Beats by columns, filled up to words of at least two tables.");
         let column = |c: u32| cat((0..v).rev().map(|s| data.lane(s * self.columns + c, 8)));
         let near_valid_q = m.reg_reset("near_valid_q", &lit(0, 1));
         let far_valid_q = m.reg_reset("far_valid_q", &lit(0, 1));
@@ -66,7 +66,7 @@ impl ActBuffer {
         }
         m.next_when(&far_last_q, &fire, &last);
 
-        m.comment("Two words: a table may begin in the near one and end in the far one.");
+        m.comment("Two words: what is taken may begin in the near one and end in the far one.");
         let free = m.wire("near_free", &(&shift | !&near_valid_q));
         let move_on = m.wire("move_on", &(&free & &far_valid_q));
         m.drive(code_take, &(!&far_valid_q | &move_on));
@@ -84,7 +84,7 @@ impl ActBuffer {
             })
             .collect();
         let at = |c: u32| if c < span { near[c as usize].clone() } else { far[(c - span) as usize].clone() };
-        let columns = (0..GROUP)
+        let columns = (0..2 * GROUP)
             .map(|k| {
                 let choices: Vec<Expr> = (0..span).map(|c| at(c + k)).collect();
                 let picked = select(&cursor_q, &choices);

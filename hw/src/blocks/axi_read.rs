@@ -3,7 +3,7 @@
 use super::axi_client::AxiReadClient;
 use super::require::require;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
-use crate::width::index_width;
+use crate::width::{count_width, index_width};
 use std::rc::Rc;
 
 /// Codes of faults on the memory side.
@@ -35,6 +35,9 @@ pub struct AxiRead {
     pub bits: u32,
     /// Names of the clients and beats that each one's queue holds, highest priority first.
     pub clients: Vec<(String, u32)>,
+    /// While one of these clients reads, the last client has at most one open burst, so that they do not wait behind
+    /// all that it has asked for; while `hurry_i` says that they may begin any time, at most two.
+    pub urgent: Vec<String>,
     /// Most beats of a burst, a power of two up to 256.
     pub burst: u32,
 }
@@ -92,7 +95,8 @@ impl AxiRead {
 
     fn name(&self) -> String {
         let clients: Vec<String> = self.clients.iter().map(|(name, fifo)| format!("{name}{fifo}")).collect();
-        format!("tern_axi_read_b{}_x{}_{}", self.bits, self.burst, clients.join("_"))
+        let urgent = if self.urgent.is_empty() { String::new() } else { format!("_u{}", self.urgent.join("_")) };
+        format!("tern_axi_read_b{}_x{}_{}{urgent}", self.bits, self.burst, clients.join("_"))
     }
 
     /// Adds the module.
@@ -110,6 +114,7 @@ impl AxiRead {
              Bursts   aligned, at most {} beats, so that none crosses 4 KiB; place for all of its beats is\n\
              \x20        reserved first, so m_rready_o is always high; many are open at once\n\
              Order    the first client that may ask does; ids may answer interleaved\n\
+             Urgent   {}\n\
              Latency  {} cycles from a command to m_arvalid_o, 2 from m_rvalid_i to the data of an empty queue\n\
              Faults   1 bad address: beyond mem_bytes_i, nothing of the command is asked for; 2 read error: the data\n\
              \x20        passes on; info: client in the high byte, then the page (address / 4096)\n\
@@ -119,6 +124,14 @@ impl AxiRead {
             bits / 8,
             bits / 8,
             self.burst,
+            match self.urgent.is_empty() {
+                true => "none".to_string(),
+                false => format!(
+                    "while {} has bursts open or asks for one, the last client has at most one open,\n\
+                     \x20        while hurry_i is high at most two",
+                    self.urgent.join(" or ")
+                ),
+            },
             Self::LATENCY
         ));
         let base = m.input("mem_base_i", uint(ADDRESS));
@@ -163,6 +176,12 @@ impl AxiRead {
 
         m.comment("The first client that asks is served, if the next address may be chosen.");
         let choose = m.net("choose", uint(1));
+        let limit_q = (!self.urgent.is_empty()).then(|| {
+            let hurry = m.input("hurry_i", uint(1));
+            let open = m.reg_reset("last_open_q", &lit(0, count_width(AxiReadClient::OPEN.into()) + 1));
+            (m.reg_reset("urgent_q", &lit(0, 1)), m.delay("hurry_q", &hurry), open)
+        });
+        let mut urgent = lit(0, 1);
         let (mut taken, mut opens, mut faults) = (lit(0, 1), Vec::new(), Vec::new());
         let chosen = (lit(0, address), lit(0, 8), lit(0, id_width));
         let mut requests = Vec::new();
@@ -170,7 +189,15 @@ impl AxiRead {
             let part = AxiReadClient { bits, fifo: *fifo, burst: self.burst }.build(design)?;
             let cmd = m.sink(&format!("{client}_cmd"), &[("addr", uint(ADDRESS)), ("beats", uint(BEATS))]);
             let data = m.source(&format!("{client}_data"), &[("data", uint(bits)), ("last", uint(1))]);
-            let grant = m.wire(&format!("grant{c}"), &(&choose & !&taken));
+            let open = m.net(&format!("open{c}"), uint(1));
+            let may = match &limit_q {
+                Some((urgent, hurry, open)) if c + 1 == count => {
+                    let more = open.slice(1, open.width() - 1).any();
+                    !((urgent & open.any()) | (hurry & more))
+                }
+                _ => lit(1, 1),
+            };
+            let grant = m.wire(&format!("grant{c}"), &((&choose & !&taken) & &may));
             let own = m.wire(&format!("beat{c}"), &(&beat_valid_q & beat_id_q.eq(&lit(c as u128, id_width))));
             let addr = cmd.field("addr");
             m.unused(&format!("{client}_addr"), &[addr.low(beat)]);
@@ -194,13 +221,27 @@ impl AxiRead {
             m.drive(&data.valid, &got.get("data_valid_o"));
             m.drive(&data.field("data"), &got.get("data_data_o"));
             m.drive(&data.field("last"), &got.get("data_last_o"));
-            taken = m.wire(&format!("taken{c}"), &(&taken | got.get("req_valid_o")));
-            opens.push(got.get("open_o"));
-            requests.push((got.get("req_valid_o"), got.get("req_addr_o"), got.get("req_len_o")));
+            m.drive(&open, &got.get("open_o"));
+            let asks = m.wire(&format!("asks{c}"), &(got.get("req_valid_o") & &may));
+            taken = m.wire(&format!("taken{c}"), &(&taken | &asks));
+            if self.urgent.contains(client) {
+                urgent = urgent | (&asks | &open);
+            }
+            if let Some((_, _, open_q)) = limit_q.as_ref().filter(|_| c + 1 == count) {
+                let (more, fewer) = (&grant & &asks, &own & &beat_last_q);
+                let one = lit(1, open_q.width());
+                let next = more.mux(&open_q.add_wrap(&one), &open_q.sub_wrap(&one).as_unsigned());
+                m.next_when(open_q, &(&more ^ &fewer), &next);
+            }
+            opens.push(open);
+            requests.push((asks, got.get("req_addr_o"), got.get("req_len_o")));
             for (port, code) in [("bad", fault::BAD_ADDRESS), ("error", fault::READ_ERROR)] {
                 let (happens, page) = (got.get(&format!("{port}_o")), got.get(&format!("{port}_page_o")));
                 faults.push(Fault { happens, code, client: c as u32, page });
             }
+        }
+        if let Some((urgent_q, ..)) = &limit_q {
+            m.next(urgent_q, &urgent);
         }
         let first = requests.iter().enumerate().rev().fold(chosen, |(a, l, i), (c, (valid, addr, len))| {
             (valid.mux(addr, &a), valid.mux(len, &l), valid.mux(&lit(c as u128, id_width), &i))

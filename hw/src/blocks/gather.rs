@@ -46,7 +46,12 @@ impl Gather {
 
     /// Words that wait for the vector memory, those in the pipeline included.
     fn queue(&self) -> u32 {
-        (Self::LATENCY.div_ceil(self.columns) + 3).next_power_of_two()
+        (Self::LATENCY.div_ceil(self.columns / self.at_once()) + 3).next_power_of_two()
+    }
+
+    /// Columns that are computed at once.
+    fn at_once(&self) -> u32 {
+        self.columns.min(self.bytes)
     }
 
     fn describe(&self, m: &mut Module) {
@@ -57,12 +62,13 @@ impl Gather {
              \x20        rope {{slot {{bank, slot of the bank}}, index, cos, sin}}\n\
              Address  64 * embed + token * embed_beats * {d}: a beat with the scale, then codes; columns that\n\
              \x20        the row does not have are zero. 64 * rope + position * rope_beats * {d}: pairs of 8 bytes\n\
-             Rate     a column a cycle, a pair a cycle; one row is read after the other\n\
+             Rate     {c} columns a cycle, a pair a cycle; one row is read after the other\n\
              Latency  {} cycles from a code to its column, queue of {} words behind it\n\
              Stalls   rd_data_ready_o falls while a beat is in work; a word is begun when it has a place\n\
              Oracle   spec::numerics::f32ops (sim::blocks::gather)",
             Self::LATENCY,
             self.queue(),
+            c = self.at_once(),
             d = self.bytes,
             v = self.slots,
             l = self.columns,
@@ -72,7 +78,7 @@ impl Gather {
     /// Adds the module.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (v, ng, l, d) = (self.slots, self.token_groups, self.columns, self.bytes);
-        let slots = v * ng;
+        let (slots, c) = (v * ng, self.at_once());
         let float_of = FromInt { width: 8 }.build(design)?;
         let times_of = Mul::build(design)?;
         let queue_of = Fifo { width: 32 * l, depth: self.queue() }.build(design)?;
@@ -139,7 +145,7 @@ impl Gather {
         m.drive(&rd_cmd.field("addr"), &addr_q);
         m.drive(&rd_cmd.field("beats"), &beats_q.extend(24));
 
-        m.comment("The row's beats: the scale, codes byte by byte, factors pair by pair.");
+        m.comment(&format!("The row's beats: the scale, codes {c} at once, factors pair by pair."));
         let wide = d.max(8);
         let left_bits = count_width(wide.into());
         let shift_q = m.reg("shift_q", uint(8 * wide));
@@ -151,7 +157,7 @@ impl Gather {
         let all_begun = m.net("all_begun", uint(1));
         let fire = m.wire("data_fire", &rd_data.fire());
         m.drive(&rd_data.ready, &((&turn_q & &none & !&ended_q) | (&embed_q & !&ended_q & (&none | &all_begun))));
-        let step_byte = m.net("step_byte", uint(1));
+        let step_code = m.net("step_code", uint(1));
         let step_pair = m.wire("step_pair", &rope.fire());
         let of_scale = m.wire("of_scale", &(&embed_q & !&scaled_q));
         m.next_when(&scale_q, &(&fire & &of_scale), &rd_data.field("data").low(32));
@@ -166,14 +172,18 @@ impl Gather {
         } else {
             (data, lit((d / 8).into(), left_bits))
         };
-        let by_byte = cat([&lit(0, 8), &shift_q.slice(8, 8 * wide - 8)]);
+        let by_code = match wide {
+            wide if wide > c => cat([&lit(0, 8 * c), &shift_q.slice(8 * c, 8 * (wide - c))]),
+            _ => shift_q.clone(),
+        };
         let by_pair = if wide > 8 { cat([&lit(0, 64), &shift_q.slice(64, 8 * wide - 64)]) } else { shift_q.clone() };
-        let moved = turn_q.mux(&by_pair, &by_byte);
-        m.next_when(&shift_q, &(&fire | &step_byte | &step_pair), &fire.mux(&loaded, &moved));
-        let gain = turn_q.mux(&pairs, &(&of_scale | &all_begun).mux(&lit(0, left_bits), &lit(d.into(), left_bits)));
+        let moved = turn_q.mux(&by_pair, &by_code);
+        m.next_when(&shift_q, &(&fire | &step_code | &step_pair), &fire.mux(&loaded, &moved));
+        let gain =
+            turn_q.mux(&pairs, &(&of_scale | &all_begun).mux(&lit(0, left_bits), &lit((d / c).into(), left_bits)));
         let fewer = left_q.sub_wrap(&lit(1, left_bits));
         let left_next = ask_q.mux(&lit(0, left_bits), &fire.mux(&gain, &fewer));
-        m.next_when(&left_q, &(&fire | &ask_q | &step_byte | &step_pair), &left_next);
+        m.next_when(&left_q, &(&fire | &ask_q | &step_code | &step_pair), &left_next);
 
         m.comment("Factors.");
         let index_q = m.reg("index_q", uint(ELEMENT_BITS));
@@ -192,17 +202,17 @@ impl Gather {
         m.drive(&rope.field("sin"), &shift_q.slice(32, 32));
 
         m.comment("Columns: begin a word when there is a place for it.");
-        let lane_bits = index_width(l.into());
+        let (parts, lane_bits) = (l / c, index_width((l / c).into()));
         let lane_q = m.reg_reset("lane_q", &lit(0, lane_bits));
         let begun_q = m.reg("begun_q", words_q.ty());
         let booked = count_width(self.queue().into());
         let booked_q = m.reg_reset("booked_q", &lit(0, booked));
         let first_lane = lane_q.eq(&lit(0, lane_bits));
-        let last_lane = lane_q.eq(&lit(u128::from(l) - 1, lane_bits));
+        let last_lane = lane_q.eq(&lit(u128::from(parts) - 1, lane_bits));
         m.drive(&all_begun, &begun_q.eq(&words_q));
         let room = !&first_lane | booked_q.ne(&lit(self.queue().into(), booked));
-        let step = m.wire("step_column", &(&embed_q & &scaled_q & !&all_begun & room & (!&none | &ended_q)));
-        m.drive(&step_byte, &(&step & !&none));
+        let step = m.wire("step_columns", &(&embed_q & &scaled_q & !&all_begun & room & (!&none | &ended_q)));
+        m.drive(&step_code, &(&step & !&none));
         m.next_when(&lane_q, &step, &last_lane.mux(&lit(0, lane_bits), &lane_q.add_wrap(&lit(1, lane_bits))));
         let one = lit(1, words_q.width());
         let begun_next = ask_q.mux(&lit(0, words_q.width()), &begun_q.add_wrap(&one));
@@ -211,23 +221,28 @@ impl Gather {
         let free = m.wire("unbook", &vm_wr.fire());
         let one = lit(1, booked);
         m.next_when(&booked_q, &(&book ^ &free), &book.mux(&booked_q.add_wrap(&one), &booked_q.sub_wrap(&one)));
-        let code = m.wire("code", &shift_q.low(8).as_signed());
-        let float = m.instance("float", &float_of, &[("valid_i", &step), ("a_i", &code)]);
         let floated = valid_n(&mut m, "floated", &step, FromInt::LATENCY);
-        let inputs = [("valid_i", &floated), ("a_i", &float.get("y_o")), ("b_i", &scale_q)];
-        let times = m.instance("times", &times_of, &inputs);
         let there = valid_n(&mut m, "there", &floated, Self::LATENCY - FromInt::LATENCY);
         let real = delay_n(&mut m, "real", &!&none, Self::LATENCY);
-        let column = m.wire("column", &(times.get("y_o") & repeat(32, &real)));
+        let columns: Vec<Expr> = (0..c)
+            .map(|at| {
+                let code = m.wire(&format!("code{at}"), &shift_q.lane(at, 8).as_signed());
+                let float = m.instance(&format!("float{at}"), &float_of, &[("valid_i", &step), ("a_i", &code)]);
+                let inputs = [("valid_i", &floated), ("a_i", &float.get("y_o")), ("b_i", &scale_q)];
+                let times = m.instance(&format!("times{at}"), &times_of, &inputs);
+                m.wire(&format!("column{at}"), &(times.get("y_o") & repeat(32, &real)))
+            })
+            .collect();
 
         m.comment("Columns to words, words to the memory.");
         let at_q = m.reg_reset("at_q", &lit(0, lane_bits));
-        let full = m.wire("full", &(&there & at_q.eq(&lit(u128::from(l) - 1, lane_bits))));
+        let full = m.wire("full", &(&there & at_q.eq(&lit(u128::from(parts) - 1, lane_bits))));
         m.next_when(&at_q, &there, &full.mux(&lit(0, lane_bits), &at_q.add_wrap(&lit(1, lane_bits))));
         let lanes: Vec<Expr> = (0..l)
             .map(|at| {
                 let q = m.reg(&format!("lane{at}_q"), uint(32));
-                m.next_when(&q, &(&there & at_q.eq(&lit(at.into(), lane_bits))), &column);
+                let own = &there & at_q.eq(&lit((at / c).into(), lane_bits));
+                m.next_when(&q, &own, &columns[(at % c) as usize]);
                 q
             })
             .collect();

@@ -55,14 +55,14 @@ impl KvWrite {
         m.header(&format!(
             "Cache writer: each vector of codes becomes a row of each valid slot, each scale four bytes.\n\n\
              Shapes   kv_code [{v} slots, {l} columns] i8 a beat | kv_scale [{v}] u32 | wr_data [{d}] u8\n\
-             \x20        row memory [{depth}] of [{v} slots, {span}] i8 in LUT RAM\n\
+             \x20        row memory 2 x [{depth}] of [{v} slots, {span}] i8 in LUT RAM\n\
              Address  row 64 * (cache + kv_off + vector * kv_stride) + position * row_beats * {d};\n\
              \x20        scale 64 * (cache + scale_off + vector * kv_stride) + 8 * position + 4 * value, in\n\
              \x20        one beat with four strobes. wr_cmd_addr_o is that of the beat\n\
              Group    {{bank, group of the bank}}\n\
              Order    cmd_vectors_i vectors, each for cmd_groups_i groups: codes, then scale\n\
-             Rate     a beat a cycle in and out, one after the other; 5 cycles more for each write\n\
-             Stalls   kv_code_ready_o is low while rows are written; bytes behind `last` are zero\n\
+             Rate     a beat of codes a cycle in; beside it a beat a cycle out, 5 cycles more for each write\n\
+             Stalls   kv_code_ready_o is low while two vectors wait; bytes behind `last` are zero\n\
              Idle     nothing is kept here; the port knows when memory has it\n\
              Oracle   sim::blocks::kv_write",
         ));
@@ -84,16 +84,15 @@ impl KvWrite {
         let wr_data = m.source("wr_data", &[("data", uint(8 * d)), ("strb", uint(d))]);
         let idle = m.output("idle_o", uint(1));
 
-        m.comment("Collect a vector, write its rows, take its scale, write the scales.");
+        m.comment("Wait for a vector's codes, write its rows, take its scale, write the scales.");
         let state = |m: &mut Module, name: &str| m.reg_reset(&format!("{name}_q"), &lit(0, 1));
-        let (collect_q, await_q) = (state(&mut m, "collect"), state(&mut m, "await"));
+        let (expect_q, await_q) = (state(&mut m, "expect"), state(&mut m, "await"));
         let steps = ["pick", "weigh", "add", "place", "ask", "give"];
         let [pick_q, weigh_q, add_q, place_q, ask_q, give_q] = steps.map(|n| state(&mut m, n));
-        let busy = cat([&collect_q, &await_q, &pick_q, &weigh_q, &add_q, &place_q, &ask_q, &give_q]).any();
+        let busy = cat([&expect_q, &await_q, &pick_q, &weigh_q, &add_q, &place_q, &ask_q, &give_q]).any();
         let busy = m.wire("busy", &busy);
         let given_q = state(&mut m, "given");
         m.drive(&cmd.ready, &!&busy);
-        m.drive(&idle, &!(&busy | &given_q));
         let start = m.wire("start", &cmd.fire());
         let mut kept = |name: &str| {
             let q = m.reg(&format!("{name}_q"), cmd.field(name).ty());
@@ -103,9 +102,12 @@ impl KvWrite {
         let [value_q, kv_off_q, kv_stride_q, row_beats_q, scale_off_q, groups_q] =
             ["value", "kv_off", "kv_stride", "row_beats", "scale_off", "groups"].map(&mut kept);
 
-        m.comment("Codes to words of whole beats; what a word lacks is zero.");
+        m.comment("Codes to words of whole beats; what a word lacks is zero. Two vectors have room.");
+        let vector_ends = m.net("vector_ends", uint(1));
+        let rows_q = m.reg_reset("rows_q", &lit(0, 2));
+        m.drive(&code.ready, &!rows_q.bit(1));
+        m.drive(&idle, &!(&(&busy | &given_q) | &rows_q.any()));
         let fire = m.wire("code_fire", &code.fire());
-        m.drive(&code.ready, &collect_q);
         let part_count = span / l;
         let part_bits = index_width(part_count.into());
         let part_q = m.reg_reset("part_q", &lit(0, part_bits));
@@ -125,51 +127,57 @@ impl KvWrite {
             .collect();
         let word = cat((0..v).rev().flat_map(|s| parts.iter().rev().map(move |p| p.lane(s, 8 * l))));
         let (index, count) = (index_width(depth), count_width(depth));
-        let filled_q = m.reg_reset("filled_q", &lit(0, count));
+        let (put_q, get_q) = (state(&mut m, "put"), state(&mut m, "get"));
+        m.next_when(&put_q, &code_ends, &!&put_q);
+        m.next_when(&get_q, &vector_ends, &!&get_q);
+        let one = lit(1, 2);
+        let rows = code_ends.mux(&rows_q.add_wrap(&one), &rows_q.sub_wrap(&one).as_unsigned());
+        m.next_when(&rows_q, &(&code_ends ^ &vector_ends), &rows);
+        let word_q = m.reg_reset("word_q", &lit(0, count));
+        let words = m.wire("words", &word_q.add_wrap(&lit(1, count)));
+        m.next_when(&word_q, &word_ends, &code_ends.mux(&lit(0, count), &words));
         let store_q = state(&mut m, "store");
         m.next(&store_q, &word_ends);
-        let memory = m.memory("mem", word.width(), depth, RamStyle::Distributed);
-        m.write(&memory, &store_q, &filled_q.extend(count.max(index)).low(index), &word);
-        let cleared = m.net("cleared", uint(1));
-        m.next_when(
-            &filled_q,
-            &(&store_q | &cleared),
-            &cleared.mux(&lit(0, count), &filled_q.add_wrap(&lit(1, count))),
-        );
-        let group_q = m.reg("group_q", uint(group_bits));
-        let vector_q = m.reg("vector_q", uint(VECTOR_BITS));
-        m.next_when(&group_q, &code_ends, &code.field("group"));
-        m.next_when(&vector_q, &code_ends, &code.field("vector"));
-
+        let store_at = m.delay("store_at_q", &cat([&put_q, &word_q.extend(count.max(index)).low(index)]));
+        let memory = m.memory("mem", word.width(), 2 << index, RamStyle::Distributed);
+        m.write(&memory, &store_q, &store_at, &word);
+        let names = m.memory("names", group_bits + VECTOR_BITS + count, 2, RamStyle::Distributed);
+        m.write(&names, &code_ends, &put_q, &cat([&words, &code.field("vector"), &code.field("group")]));
+        let name = m.read(&names, &get_q);
+        let name = m.wire("name", &name);
+        let group = name.low(group_bits);
+        let vector = name.slice(group_bits, VECTOR_BITS);
+        let filled = name.slice(group_bits + VECTOR_BITS, count);
         if ng == 1 {
-            m.unused("group", &[group_q.bit(0)]);
+            m.unused("group", &[group.bit(0)]);
         }
 
-        m.comment("The scale of the same vector and group comes next.");
+        m.comment("The scale of the same vector and group comes behind its rows.");
+        let begin = m.wire("row_there", &(&expect_q & rows_q.any()));
         m.drive(&scale.ready, &await_q);
         let scaled = m.wire("scaled", &scale.fire());
         m.unused("scale_place", &[scale.field("group"), scale.field("vector")]);
         let scale_q = m.reg("scale_q", uint(32 * v));
         m.next_when(&scale_q, &scaled, &scale.field("data"));
         let scales_q = state(&mut m, "scales");
-        m.next_when(&scales_q, &(&code_ends | &scaled), &scaled);
+        m.next_when(&scales_q, &(&begin | &scaled), &scaled);
 
         m.comment("One slot after the other: its numbers, products, sums, address.");
         let slot_bits = index_width(v.into());
         let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
         let picked = |all: &Expr, width: u32| {
-            let bank = group_q.bit(group_bits - 1);
+            let bank = group.bit(group_bits - 1);
             let of_lane = |s: u32| {
                 let of_groups = |values: &[Expr]| {
                     let lanes: Vec<Expr> = values.iter().skip(s as usize).step_by(v as usize).cloned().collect();
-                    select(&group_q.low(index_bits), &lanes)
+                    select(&group.low(index_bits), &lanes)
                 };
                 of_bank(&bank, all, width, v * ng, of_groups)
             };
             let lanes: Vec<Expr> = (0..v).map(of_lane).collect();
             select(&slot_q, &lanes)
         };
-        let head = cut(&mut m, "head", &(&vector_q * &kv_stride_q), 32);
+        let head = cut(&mut m, "head", &(&vector * &kv_stride_q), 32);
         let mut at_step = |name: &str, step: &Expr, value: &Expr| {
             let q = m.reg(&format!("{name}_q"), value.ty());
             m.next_when(&q, step, value);
@@ -213,13 +221,13 @@ impl KvWrite {
         let sub_bits = (span / d).trailing_zeros();
         let at_word = m.wire("at_word", &beat_q.slice(sub_bits, beats - sub_bits));
         let row_index = if at_word.width() < index { at_word.extend(index) } else { at_word.low(index) };
-        let stored = m.read(&memory, &row_index);
+        let stored = m.read(&memory, &cat([&get_q, &row_index]));
         let stored = m.wire("stored", &stored);
         let row = select(&slot_q, &(0..v).map(|s| stored.lane(s, 8 * span)).collect::<Vec<_>>());
         let row = m.wire("row", &row);
         let pieces: Vec<Expr> = (0..span / d).map(|at| row.lane(at, 8 * d)).collect();
         let piece = if sub_bits == 0 { row } else { select(&beat_q.low(sub_bits), &pieces) };
-        let inside = at_word.lt(&filled_q);
+        let inside = at_word.lt(&filled);
         let one_scale = select(&slot_q, &(0..v).map(|s| scale_q.lane(s, 32)).collect::<Vec<_>>());
         let data_q = m.reg("data_q", uint(8 * d));
         let strb_q = m.reg("strb_q", uint(d));
@@ -240,8 +248,7 @@ impl KvWrite {
         let last_slot = slot_q.eq(&lit(u128::from(v) - 1, slot_bits));
         let all_slots = m.wire("all_slots", &(&slot_ends & last_slot));
         m.next_when(&slot_q, &slot_ends, &all_slots.mux(&lit(0, slot_bits), &slot_q.add_wrap(&lit(1, slot_bits))));
-        let vector_ends = m.wire("vector_ends", &(&all_slots & &scales_q));
-        m.drive(&cleared, &(&start | &vector_ends));
+        m.drive(&vector_ends, &(&all_slots & &scales_q));
         let groups_left_q = m.reg("groups_left_q", groups_ty);
         let vectors_left_q = m.reg("vectors_left_q", vectors.1);
         let one = lit(1, groups_ty.width);
@@ -253,9 +260,9 @@ impl KvWrite {
         let fewer = start.mux(&cmd.field("vectors"), &vectors_left_q.sub_wrap(&one));
         m.next_when(&vectors_left_q, &(&start | &all_groups), &fewer);
         let done = m.wire("done", &(&all_groups & vectors_left_q.eq(&one)));
-        m.next(&collect_q, &(&start | (&collect_q & !&code_ends) | (&vector_ends & !&done)));
+        m.next(&expect_q, &(&start | (&expect_q & !&begin) | (&vector_ends & !&done)));
         m.next(&await_q, &((&all_slots & !&scales_q) | (&await_q & !&scaled)));
-        m.next(&pick_q, &(&code_ends | &scaled | (&slot_ends & !&all_slots)));
+        m.next(&pick_q, &(&begin | &scaled | (&slot_ends & !&all_slots)));
         m.next(&weigh_q, &pick_q);
         m.next(&add_q, &(&weigh_q & !&skip));
         m.next(&place_q, &add_q);

@@ -62,6 +62,7 @@ impl Machine {
             vtokens: self.vector_tokens,
             groups: self.token_groups(),
             words: self.vector_words(),
+            banks: self.banks,
             style: self.vector_style(),
             tap,
         }
@@ -124,7 +125,8 @@ impl Machine {
     pub fn uram_users(&self) -> [(&'static str, u64); 4] {
         let ultra = |style: RamStyle, width, depth| if style == RamStyle::Ultra { urams(width, depth) } else { 0 };
         let (codes, vmem, buffer) = (self.engine.tables * self.engine.rows, self.vmem(false), self.matrix().buffer());
-        let vector = u64::from(vmem.vtokens) * ultra(vmem.style, 32 * vmem.lanes, vmem.depth());
+        let of_bank = |depth: &u64| ultra(vmem.style, 32 * vmem.lanes, *depth);
+        let vector = u64::from(vmem.vtokens) * vmem.bank_depths().iter().map(of_bank).sum::<u64>();
         let kept = self.quantize().kept();
         let kept = if kept.ultra { urams(kept.width, kept.depth) } else { 0 };
         let unit: u64 = self.attend().deep_memories().into_iter().map(|(w, d, style)| ultra(style, w, d)).sum();

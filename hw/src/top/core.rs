@@ -59,7 +59,11 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     }
     let memory: Vec<&Placed> = units.reads.iter().chain([&units.write]).collect();
     let (base, bytes) = (regs.out("mem_base_o"), regs.out("mem_bytes_o"));
+    let hurry = m.wire("hurry", &!(units.attend.out("idle_o") & units.gather.out("idle_o")));
     for port in &memory {
+        if port.has("hurry_i") {
+            port.set(&mut m, "hurry_i", &hurry);
+        }
         port.set(&mut m, "mem_base_i", &base.low(40));
         port.set(&mut m, "mem_bytes_i", &bytes.low(40));
         port.set(&mut m, "stop_i", &reset.out("stop_o"));
@@ -117,7 +121,9 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     let irq = m.output("irq_o", crate::ir::uint(1));
     m.drive(&irq, &regs.out("irq_o"));
     units.count(&mut m, &regs, &beats);
-    expose(&mut m, &units.vmem, "tap_", "tap_");
+    for bank in 0..machine.banks {
+        expose(&mut m, &units.vmem, &format!("tap{bank}_"), &format!("tap{bank}_"));
+    }
     if tapped {
         units.tap(&mut m, &idle, &regs.out("busy_o"));
     }

@@ -27,11 +27,17 @@ pub(crate) fn clients(machine: &Machine) -> Vec<Client> {
         client("mult", 1, 64),
     ];
     for unit in 0..machine.units {
-        all.push(client(&format!("k{unit}"), 2 * unit, 128));
-        all.push(client(&format!("v{unit}"), 2 * unit + 1, 128));
+        all.push(client(&format!("k{unit}"), 2 * unit, 256));
+        all.push(client(&format!("v{unit}"), 2 * unit + 1, 256));
     }
     all.extend((0..ports).map(|port| client(&format!("w{port}"), port, 256)));
     all
+}
+
+/// Clients of a port that weights, which are fetched far ahead, give way to: embedding rows, keys and values.
+pub(super) fn urgent(machine: &Machine, port: u32) -> Vec<String> {
+    let names = clients(machine).into_iter().filter(|c| c.port == port).map(|c| c.name);
+    names.filter(|name| name.starts_with(['k', 'v', 'g'])).collect()
 }
 
 /// Places a reading master for each port.
@@ -44,8 +50,9 @@ pub(super) fn place(
     let all = clients(machine);
     (0..machine.ports)
         .map(|port| {
-            let clients = all.iter().filter(|c| c.port == port).map(|c| (c.name.clone(), c.fifo)).collect();
-            let of = AxiRead { bits: machine.port_bits, clients, burst: 64 }.build(design)?;
+            let clients: Vec<_> = all.iter().filter(|c| c.port == port).map(|c| (c.name.clone(), c.fifo)).collect();
+            let urgent = urgent(machine, port);
+            let of = AxiRead { bits: machine.port_bits, clients, urgent, burst: 64 }.build(design)?;
             Ok(Placed::new(m, &format!("read{port}"), &of, rst))
         })
         .collect()

@@ -31,12 +31,14 @@ impl AxiReadCase {
 
     /// Clients with queues of these lengths.
     pub fn new(bits: u32, queues: &[u32], burst: u32, full_rate: bool) -> AxiReadCase {
-        let clients = ["a", "b", "c"].iter().zip(queues).map(|(name, beats)| (name.to_string(), *beats)).collect();
+        let clients: Vec<_> =
+            ["a", "b", "c"].iter().zip(queues).map(|(name, beats)| (name.to_string(), *beats)).collect();
         let mut rng = Rng::new(5);
         let bytes = (0..Self::BYTES).map(|_| rng.bits() as u8).collect();
         let mut memory = Memory::new(bytes, BASE, Timing::ideal(), 3);
         memory.faults_mut().error_at = Some(Self::BROKEN);
-        AxiReadCase { port: AxiRead { bits, clients, burst }, memory: Rc::new(RefCell::new(memory)), full_rate }
+        let urgent = if queues.len() > 1 { vec!["a".to_string()] } else { Vec::new() };
+        AxiReadCase { port: AxiRead { bits, clients, urgent, burst }, memory: Rc::new(RefCell::new(memory)), full_rate }
     }
 
     fn beat_bytes(&self) -> u64 {
@@ -116,7 +118,11 @@ impl Block for AxiReadCase {
     fn steady(&self) -> Vec<(&'static str, Word)> {
         let wide = |value: u64| vec![value as u32, (value >> 32) as u32];
         // parts of a beat at the end are of no use
-        vec![("mem_base_i", wide(BASE)), ("mem_bytes_i", wide(Self::BYTES + 3)), ("stop_i", vec![0])]
+        let mut steady = vec![("mem_base_i", wide(BASE)), ("mem_bytes_i", wide(Self::BYTES + 3)), ("stop_i", vec![0])];
+        if !self.port.urgent.is_empty() {
+            steady.push(("hurry_i", vec![u32::from(!self.full_rate)]));
+        }
+        steady
     }
 
     fn memory(&self) -> Option<(Rc<RefCell<Memory>>, Vec<String>)> {

@@ -55,7 +55,8 @@ fn vector(rng: &mut Rng, kind: &str, cols: usize) -> Vec<f32> {
 impl QuantizeCase {
     fn vmem(&self) -> Vmem {
         let q = &self.quantize;
-        Vmem { lanes: q.lanes, vtokens: q.vtokens, groups: q.groups, words: q.vm_words, style: q.style, tap: false }
+        let (lanes, vtokens, groups, words) = (q.lanes, q.vtokens, q.groups, q.vm_words);
+        Vmem { lanes, vtokens, groups, words, banks: q.banks, style: q.style, tap: false }
     }
 
     /// A vector word: column word `word` of the slots of a group.

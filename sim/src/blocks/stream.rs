@@ -65,7 +65,7 @@ fn behind_ports(
     clients: &[String],
     (queue, burst): (u32, u32),
 ) -> Result<Rc<Interface>, IrError> {
-    let port_of = AxiRead { bits, clients: vec![("a".into(), queue)], burst }.build(design)?;
+    let port_of = AxiRead { bits, clients: vec![("a".into(), queue)], urgent: vec![], burst }.build(design)?;
     let mut m = Module::new(name);
     m.header("Bench: a block behind reading ports.");
     let mut own: Vec<(String, Expr)> = Vec::new();

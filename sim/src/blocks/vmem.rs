@@ -65,6 +65,7 @@ pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, Sim
     let mut cover = Cover::default();
     let lanes = (shape.lanes * shape.vtokens) as usize;
     let mut words: Vec<Vec<Option<u32>>> = vec![vec![None; lanes]; shape.depth() as usize];
+    let bank = |addr: u64| usize::from(shape.banks == 2 && addr >= shape.bank_depths()[0]);
     for cycle in 0..CYCLES {
         // few addresses for a while, so that writes and reads meet
         let near = cycle / 200 % 2 == 0;
@@ -94,7 +95,7 @@ pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, Sim
             Err(SimError::from(BenchError::Value { block, run, cycle, stream, index: 0, difference }))
         };
         // reads first: they see the writes of earlier cycles only
-        let mut free = true;
+        let mut free = [true; 2];
         for (r, name) in readers.iter_mut().zip(READERS) {
             let due = r.due.front().is_some_and(|(at, _)| *at == cycle);
             if (model.get(r.rsp_valid) == 1) != due {
@@ -108,27 +109,29 @@ pub fn check(shape: &Vmem, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, Sim
                     return fail(name, format!("{found:x?}, expected {word:x?}"));
                 }
             }
-            if (model.get(r.ready) == 1) != free {
-                return fail(name, format!("ready {}", !free));
+            let Some(addr) = r.beat else { continue };
+            let free = &mut free[bank(addr)];
+            if (model.get(r.ready) == 1) != *free {
+                return fail(name, format!("ready {}", !*free));
             }
-            cover.count("reader waits", r.beat.is_some() && !free);
-            if let (true, Some(addr)) = (free, r.beat) {
+            cover.count("reader waits", !*free);
+            if std::mem::take(free) {
                 r.due.push_back((cycle + u64::from(Vmem::LATENCY), words[addr as usize].clone()));
                 r.beat = None;
-                free = false;
             }
         }
-        let mut free = true;
+        let mut free = [true; 2];
         for (w, name) in writers.iter_mut().zip(WRITERS) {
-            if (model.get(w.ready) == 1) != free {
-                return fail(name, format!("ready {}", !free));
+            let Some(addr) = w.beat.as_ref().map(|(addr, ..)| *addr) else { continue };
+            let free = &mut free[bank(addr)];
+            if (model.get(w.ready) == 1) != *free {
+                return fail(name, format!("ready {}", !*free));
             }
-            cover.count("writer waits", w.beat.is_some() && !free);
-            if !free {
+            cover.count("writer waits", !*free);
+            if !std::mem::take(free) {
                 continue;
             }
             if let Some((addr, mask, data)) = w.beat.take() {
-                free = false;
                 cover.count("partial write", mask + 1 != 1 << shape.vtokens);
                 for (lane, value) in data.into_iter().enumerate() {
                     if mask >> (lane as u32 / shape.lanes) & 1 == 1 {
@@ -156,18 +159,19 @@ fn reset(model: &mut Model, port: PortId) {
 }
 
 fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    let shape = Vmem { lanes: 2, vtokens: 2, groups: 3, words: 5, style: RamStyle::Block, tap: false };
+    let shape = Vmem { lanes: 2, vtokens: 2, groups: 3, words: 5, banks: 2, style: RamStyle::Block, tap: false };
     check(&shape, rng, bug)
 }
 
 /// Bugs that the bench must catch.
 pub const MUTATIONS: &[Mutation] = &[
-    own_bug("vmem: a slot's mask ignored", planted, "wr_valid_q & wr_mask_q[1]", "wr_valid_q"),
+    own_bug("vmem: a slot's mask ignored", planted, "wr0_valid_q & wr0_mask_q[1]", "wr0_valid_q"),
     own_bug(
         "vmem: the first reader's address ignored",
         planted,
-        "epi_rd_valid_i ? epi_rd_addr_i : qnt_rd_addr_i",
+        "epi_rd_to0 ? epi_rd_addr_i : qnt_rd_addr_i",
         "qnt_rd_addr_i",
     ),
     own_bug("vmem: two writers at once", planted, "assign emb_ready_o = ", "assign emb_ready_o = 1'b1 | "),
+    own_bug("vmem: answers of the wrong bank", planted, "epi0_s2_q ? ", "qnt0_s2_q ? "),
 ];

@@ -50,7 +50,8 @@ pub struct Pass {
     pub program_line: u32,
     /// Its descriptors.
     pub program_words: u32,
-    /// The slots, at most P of each bank; those of the second bank begin at number P.
+    /// The slots, at most P of each bank; those of the second bank begin at number P. Slots of one sequence come in the
+    /// order of their positions: the first bank does not see what the second one writes.
     pub slots: Vec<Slot>,
     /// Slots whose logits are wanted, bit by bit.
     pub want_logits: u64,

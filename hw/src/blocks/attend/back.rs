@@ -3,7 +3,7 @@
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
 use super::util::{Line, dec, fit, held, inc, is, reaches, select};
-use crate::ir::{Expr, Module, cat, lit, uint};
+use crate::ir::{Expr, Module, lit, uint};
 
 const IDLE: u64 = 0;
 const RUN: u64 = 1;
@@ -41,13 +41,6 @@ impl Attend {
             last: held(m, "back_last_q", &take, &token.block.last),
         };
         let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&block.n, i.into())).collect();
-        let line = held(m, "back_line_q", &take, &token.line);
-        let beats = held(m, "back_beats_q", &take, &token.beats);
-        let asking = m.reg_reset("back_cmd_q", &lit(0, 1));
-        m.next(&asking, &(&take | (&asking & !&io.v_cmd.ready)));
-        m.drive(&io.v_cmd.valid, &asking);
-        m.drive(&io.v_cmd.field("addr"), &cat([&line, &lit(0, 6)]).extend(40));
-        m.drive(&io.v_cmd.field("beats"), &beats);
 
         let pop = m.net("pop", uint(1));
         let weights = self.weigh(m, mem, parts, &block, &take, &pop);

@@ -13,8 +13,20 @@ const SEND: u64 = 2;
 const STEP: u64 = 3;
 const DRAIN: u64 = 4;
 
+/// The part of a run that a job takes.
+struct Part {
+    /// Its first slot and its last, counted from the run's first.
+    offset: Expr,
+    last: Expr,
+    /// It is the run's last.
+    over: Expr,
+    /// The next job goes to the next unit: not where a head's second part is followed by the next head's first, so that
+    /// first parts, which see less, are shared out evenly.
+    turns: Expr,
+}
+
 impl Attend {
-    /// Fields of a job: a run and a key/value head.
+    /// Fields of a job: a part of a run and a key/value head.
     pub(super) fn job_fields(&self) -> [(&'static str, u32); 9] {
         [
             ("slot", self.slot_bits()),
@@ -33,15 +45,34 @@ impl Attend {
     pub(super) const SHARED: [(&'static str, u32); 7] =
         [("group", 8), ("q_words", 16), ("k_beats", 8), ("v_beats", 8), ("v_words", 16), ("v_off", 32), ("bank", 1)];
 
+    /// Whether a run's slots are split between two units.
+    fn splits(&self) -> bool {
+        let r = self.queries;
+        self.units > 1 && r < self.tokens && r.is_power_of_two() && r.is_multiple_of(self.vtokens)
+    }
+
+    /// Slot lanes of a group as a shift, where runs are split.
+    fn lane_shift(&self) -> u32 {
+        self.vtokens.trailing_zeros()
+    }
+
     pub(super) fn build_dispatch(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let (units, slots) = (self.units, self.tokens);
         let mut m = Module::new(format!("tern_attend_dispatch_{}_u{units}", self.suffix()));
         m.header(&format!(
-            "Jobs of attention: for each run of slots of a bank, each key/value head h: one job to unit h mod {units}.\n\n\
+            "Jobs of attention: for each run of slots of a bank, for each key/value head: {jobs}.\n\n\
              Shapes   {slots} slots; a run starts where slot_run_i is not 0 and names its length\n\
              Steps    sums instead of products: from head to head the query heads of the group are counted\n\
              Latency  1 cycle a slot, 2 + group cycles a job\n\
-             Stalls   a job waits for its unit; the next command waits until all units are idle"
+             Stalls   a job waits for its unit; the next command waits until all units are idle",
+            jobs = match self.splits() {
+                true => format!(
+                    "one job for the next unit,\n\
+                     or two of whole blocks of {} slots for the next two units if the run has more slots than that",
+                    self.queries
+                ),
+                false => "one job for the next unit".into(),
+            },
         ));
         let fields: Vec<_> = fields_of(Op::Attend).map(|f| (f.name, uint(f.width))).collect();
         let cmd = m.sink("cmd", &fields);
@@ -90,7 +121,9 @@ impl Attend {
 
         m.comment("The head in turn: lines of its keys and scales, its first query head.");
         let begin = m.wire("starting", &(at(SLOT) & &starts));
-        let sent = m.wire("sent", &(at(SEND) & (&valid & &ready).any()));
+        let given = m.wire("given", &(at(SEND) & (&valid & &ready).any()));
+        let part = self.part(&mut m, &slot, &run, (&begin, &given));
+        let sent = m.wire("sent", &(&given & &part.over));
         let step = m.wire("step", &at(STEP));
         let left = m.reg("left_q", uint(8));
         let head_left = m.reg("head_left_q", uint(16));
@@ -112,10 +145,9 @@ impl Attend {
         let word = count(&mut m, "word_q", &q_first, &fit(&shared[1], self.word_bits()));
         let head = count(&mut m, "head_q", &first, &lit(1, self.head_bits()));
         let col = count(&mut m, "col_q", &dst, &shared[4]);
-        let last = held(&mut m, "last_q", &begin, &slot.add_wrap(&dec(&fit(&run, self.slot_bits()))));
         let unit = m.reg("unit_q", uint(units));
         let turned = if units == 1 { lit(1, 1) } else { cat([&unit.low(units - 1), &unit.bit(units - 1)]) };
-        m.next_when(&unit, &(&begin | &sent), &begin.mux(&lit(1, units), &turned));
+        m.next_when(&unit, &(&begin | (&given & &part.turns)), &begin.mux(&lit(1, units), &turned));
 
         let leave = m.wire("leave", &((at(SLOT) & !&starts) | &heads_done));
         let end = m.wire("at_end", &is(&slot, u64::from(slots) - 1));
@@ -139,10 +171,49 @@ impl Attend {
         );
         m.next(&state, &next);
         m.drive(&valid, &at(SEND).mux(&unit, &lit(0, units)));
-        let values = [&slot, &group, &lane, &last, &word, &head, &col, &kline, &sline];
+        let last = slot.add_wrap(&part.last);
+        let (first_slot, first_group) = match self.splits() {
+            true => {
+                let groups = part.offset.slice(self.lane_shift(), part.offset.width() - self.lane_shift());
+                (slot.add_wrap(&part.offset), group.add_wrap(&fit(&groups, self.group_bits())))
+            }
+            false => (slot.clone(), group.clone()),
+        };
+        let values = [&first_slot, &first_group, &lane, &last, &word, &head, &col, &kline, &sline];
         for (port, value) in job.iter().zip(values) {
             m.drive(port, value);
         }
         design.add(m)
     }
+
+    /// Whole blocks of slots, about half of them, then the rest; all at once where that is no more than a block.
+    fn part(&self, m: &mut Module, slot: &Expr, run: &Expr, (begin, given): (&Expr, &Expr)) -> Part {
+        let bits = slot.width();
+        let end = held(m, "run_end_q", begin, &dec(&fit(run, bits)));
+        if !self.splits() {
+            return Part { offset: lit(0, bits), last: end, over: lit(1, 1), turns: lit(1, 1) };
+        }
+        m.comment("Two parts of a run: whole blocks, at least half of it, then the rest.");
+        let low = self.queries.trailing_zeros();
+        // ceil((last + 1) / 2 / R) blocks = last / 2 / R + 1
+        let blocks = if bits > low + 1 { run_blocks(&dec(&fit(run, bits)), low + 1) } else { lit(0, 1) };
+        let blocks = blocks.extend(bits - low + 1).add_wrap(&lit(1, bits - low + 1));
+        let size = held(m, "part_size_q", begin, &cat([&blocks, &lit(0, low)]));
+        let two = m.wire("two_parts", &size.le(&end.extend(size.width())));
+        let second = m.reg_reset("second_q", &lit(0, 1));
+        m.next_when(&second, &(begin | given), &(!begin & (&two & !&second)));
+        let size = size.low(bits);
+        let first_last = two.mux(&dec(&size), &end);
+        Part {
+            offset: m.wire("part_offset", &second.mux(&size, &lit(0, bits))),
+            last: second.mux(&end, &first_last),
+            over: &second | !&two,
+            turns: !&second,
+        }
+    }
+}
+
+/// `last / 2^shift`.
+fn run_blocks(last: &Expr, shift: u32) -> Expr {
+    last.slice(shift, last.width() - shift)
 }

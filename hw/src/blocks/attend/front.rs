@@ -11,8 +11,7 @@ const WALK: u64 = 1;
 const COUNT: u64 = 2;
 const LOAD: u64 = 3;
 const KEYS: u64 = 4;
-const INVERT: u64 = 5;
-const HAND: u64 = 6;
+const SETTLE: u64 = 5;
 
 /// What the parts of the front say to each other.
 pub(super) struct Front {
@@ -46,7 +45,9 @@ impl Attend {
         let parity = m.reg_reset("parity_q", &lit(0, 1));
         m.drive(&io.job.ready, &at(IDLE));
         let take = m.wire("front_take", &io.job.fire());
-        let step = m.wire("walk_step", &(at(WALK) & !(&token_valid & back_busy)));
+        let (inverting, asking) = (m.reg_reset("inverting_q", &lit(0, 1)), m.reg_reset("values_cmd_q", &lit(0, 1)));
+        let waits = (&token_valid | &inverting) & back_busy;
+        let step = m.wire("walk_step", &(at(WALK) & !(waits | &asking)));
 
         m.comment("Walk: one query of the block a cycle; query heads of a slot first, then the next slot.");
         let r = m.reg_reset("walk_q", &lit(0, qb));
@@ -101,12 +102,16 @@ impl Attend {
             })
             .collect();
 
-        m.comment("Count: beats of the block.");
+        m.comment("Count: beats of the block. Values are asked for at once, long before they are used.");
         let count = m.wire("count", &at(COUNT));
         let rows = m.wire("rows", &(&last + lit(1, 1)));
         let key_beats = held(m, "key_beats_q", &count, &fit(&(&rows * &io.k_beats), 24));
         let value_beats = held(m, "value_beats_q", &count, &fit(&(&rows * &io.v_beats), 24));
         let value_line = held(m, "value_line_q", &count, &kline.add_wrap(&io.v_off));
+        m.next(&asking, &(&count | (&asking & !&io.v_cmd.ready)));
+        m.drive(&io.v_cmd.valid, &asking);
+        m.drive(&io.v_cmd.field("addr"), &cat([&value_line, &lit(0, 6)]).extend(40));
+        m.drive(&io.v_cmd.field("beats"), &value_beats);
         let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&n, i.into())).collect();
         let active = held(m, "active_q", &count, &cat(on.iter().rev()));
         let cmd = m.reg_reset("cmd_q", &lit(0, 2));
@@ -129,14 +134,24 @@ impl Attend {
         let loaded = self.load(m, io, mem, parts, &front);
         let scored = self.score(m, io, mem, parts, &front, &loaded);
 
-        m.comment("Inverses of the largest value scales; queries of a slot share theirs.");
+        m.comment("Inverses of the largest value scales, beside the next block; queries of a slot share theirs.");
+        let settle = m.wire("settle", &(at(SETTLE) & !&inverting));
+        m.next_when(&parity, &settle, &!&parity);
+        let block = Block {
+            parity: held(m, "scored_parity_q", &settle, &parity),
+            n: held(m, "scored_n_q", &settle, &n),
+            last: held(m, "scored_last_q", &settle, &last),
+        };
+        let firsts: Vec<Expr> =
+            firsts.iter().enumerate().map(|(i, f)| held(m, &format!("scored_first{i}_q"), &settle, f)).collect();
         let i = m.reg("invert_q", uint(qb));
-        let wait = m.reg_reset("invert_wait_q", &lit(0, 1));
+        let (wait, inverted) = (m.reg_reset("invert_wait_q", &lit(0, 1)), m.reg_reset("inverted_q", &lit(0, 1)));
         let kept = m.reg("inverse_q", uint(32));
+        let going = m.wire("invert_going", &(&inverting & !&inverted));
         let fresh = m.wire("fresh", &select(&i, &firsts));
-        let place = m.wire("invert_at", &cat([&parity, &i]));
+        let place = m.wire("invert_at", &cat([&block.parity, &i]));
         let largest = m.read(&mem.largest, &place);
-        let ask = m.wire("invert_ask", &(at(INVERT) & !&wait & &fresh));
+        let ask = m.wire("invert_ask", &(&going & !&wait & &fresh));
         let one = lit(u128::from(1f32.to_bits()), 32);
         let div = m.instance(
             "invert",
@@ -144,36 +159,33 @@ impl Attend {
             &[("in_valid_i", &ask), ("in_a_i", &one), ("in_b_i", &largest), ("out_ready_i", &wait)],
         );
         let answer = m.wire("invert_answer", &(&wait & div.get("out_valid_o")));
-        let store = m.wire("invert_store", &(at(INVERT) & (&answer | (!&wait & !&fresh))));
+        let store = m.wire("invert_store", &(&going & (&answer | (!&wait & !&fresh))));
         m.next(&wait, &((&ask & div.get("in_ready_o")) | (&wait & !&answer)));
         let value = m.wire("inverse_value", &wait.mux(&div.get("out_y_o"), &kept));
         m.next_when(&kept, &store, &value);
         m.write(&mem.inverse, &store, &place, &value);
-        m.next_when(&i, &(&count | &store), &count.mux(&lit(0, qb), &inc(&i)));
-        let inverted = m.wire("inverted", &(&store & i.eq(&n)));
-
-        let hand = m.wire("hand", &(at(HAND) & !&token_valid));
+        m.next_when(&i, &(&settle | &store), &settle.mux(&lit(0, qb), &inc(&i)));
+        let hand = m.wire("hand", &(&inverted & !&token_valid));
+        m.next(&inverted, &((&store & i.eq(&block.n)) | (&inverted & !&hand)));
+        m.next(&inverting, &(&settle | (&inverting & !&hand)));
         m.next(&token_valid, &(&hand | (&token_valid & !taken)));
-        m.next_when(&parity, &hand, &!&parity);
+
         let to = |s: u64| lit(s.into(), 3);
         let arms = [
             take.mux(&to(WALK), &to(IDLE)),
             stop.mux(&to(COUNT), &to(WALK)),
             to(LOAD),
             loaded.done.mux(&to(KEYS), &to(LOAD)),
-            scored.mux(&to(INVERT), &to(KEYS)),
-            inverted.mux(&to(HAND), &to(INVERT)),
-            hand.mux(&more.mux(&to(WALK), &to(IDLE)), &to(HAND)),
+            scored.mux(&to(SETTLE), &to(KEYS)),
+            settle.mux(&more.mux(&to(WALK), &to(IDLE)), &to(SETTLE)),
         ];
         m.next(&state, &select(&state, &arms));
         let block = Block {
-            parity: held(m, "token_parity_q", &hand, &parity),
-            n: held(m, "token_n_q", &hand, &n),
-            last: held(m, "token_last_q", &hand, &last),
+            parity: held(m, "token_parity_q", &hand, &block.parity),
+            n: held(m, "token_n_q", &hand, &block.n),
+            last: held(m, "token_last_q", &hand, &block.last),
         };
-        let line = held(m, "token_line_q", &hand, &value_line);
-        let beats = held(m, "token_beats_q", &hand, &value_beats);
-        (Token { valid: token_valid, block, line, beats }, !at(IDLE))
+        (Token { valid: token_valid, block }, &inverting | !at(IDLE))
     }
 
     /// The last beat of the scales of positions up to `last`.

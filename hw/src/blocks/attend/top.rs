@@ -24,7 +24,7 @@ impl Attend {
         let mut m = Module::new("tern_attend");
         m.header(&format!(
             "Attention of a layer: all runs, heads and queries of a command, in {units} units.\n\n\
-             Order    run by run, key/value head h by head in unit h mod {units}, blocks of {} queries\n\
+             Order    run by run, head by head, {units} units in turn, blocks of {} queries\n\
              Memory   k<u>: scales, then keys of positions 0 to the last visible one; v<u>: values of them\n\
              Queries  stored as they come, before the command; slots are steady while a command is in work\n\
              Results  one word of {} columns for one slot a beat; the lane of the slot is in the mask\n\

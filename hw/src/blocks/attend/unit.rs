@@ -80,8 +80,6 @@ pub(super) struct Block {
 pub(super) struct Token {
     pub(super) valid: Expr,
     pub(super) block: Block,
-    pub(super) line: Expr,
-    pub(super) beats: Expr,
 }
 
 impl Attend {
@@ -170,9 +168,10 @@ impl Attend {
              Front    queries and scales are loaded, then one key beat a cycle; a row takes at least as many\n\
              \x20        cycles as the block has queries, for their dots share one float path\n\
              Back     one value beat a cycle; weights are made one a cycle, up to {} positions ahead\n\
-             Overlap  the front works on the next block while the back finishes this one (parity)\n\
+             Overlap  the front works on the next block while the back finishes this one (parity); inverses of max vs\n\
+             \x20        are divided beside the next block's loading if the back is free\n\
              Reads    a position that no query of the block sees is never read; keys are asked for only when\n\
-             \x20        there is room for all their scores, so that no read waits for another\n\
+             \x20        there is room for all their scores, so that no read waits for another; values with them\n\
              Oracle   spec::model::attention::device, spec::numerics::softmax",
             self.dot_bits(),
             self.acc_bits(),

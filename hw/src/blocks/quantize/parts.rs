@@ -4,11 +4,11 @@ use crate::ir::{Expr, Module, RamStyle, cat, lit, uint};
 use crate::width::index_width;
 
 /// Vectors that may be between their first word and their last result.
-pub(crate) const RING: u32 = 4;
+pub(crate) const RING: u32 = 8;
 /// Bits of the number of such vectors.
-pub(crate) const RING_COUNT: u32 = 3;
+pub(crate) const RING_COUNT: u32 = 4;
 /// Bits of a place among them.
-pub(crate) const RING_INDEX: u32 = 2;
+pub(crate) const RING_INDEX: u32 = 3;
 
 /// A number of things: `more` adds one, `fewer` takes one away, `clear` leaves none.
 pub(crate) fn counter(m: &mut Module, name: &str, clear: &Expr, more: &Expr, fewer: &Expr, width: u32) -> Expr {

@@ -1,0 +1,34 @@
+//! A layer of a model with few layers, in words: for work on the compiler and the units.
+
+use crate::cases::{Case, Kind};
+use crate::plan::PHASES;
+use crate::profile::Cause;
+use crate::rig::{Outcome, Rig};
+
+/// Letters of the units of a wait mask, first bit first: gather, quantiser, engine, epilogue, attention, cache writer.
+const LETTERS: &str = "GQEPAK";
+
+/// The layer's descriptors of the last pass, what was busy while which one was in issue, and causes of lost cycles.
+pub fn text(rig: &Rig, case: &Case, outcome: &Outcome, layer: usize) -> String {
+    let slots = match case.kind {
+        Kind::Decode { .. } => 1,
+        Kind::Batch { sequences, .. } => sequences,
+        Kind::Prefill { tokens } => tokens.min(rig.image().shape.slots()),
+    };
+    let program = rig.image().program(slots, 0, 0);
+    let label = layer as u16;
+    let mut text = String::new();
+    for (index, d) in program.descriptors.iter().enumerate().filter(|(_, d)| d.label() == label) {
+        text += &format!("{index:5} {d}\n");
+    }
+    for span in outcome.profile.spans.iter().filter(|span| span.label == label) {
+        let busy = |(bit, letter): (usize, char)| if span.busy >> bit & 1 == 1 { letter } else { '.' };
+        let busy: String = LETTERS.chars().enumerate().map(busy).collect();
+        let (from, cycles, index, phase) = (span.from, span.to - span.from, span.index, PHASES[span.phase]);
+        text += &format!("{from:8} +{cycles:<6} at {index:5} {busy} {:4} beats  {phase}\n", span.beats);
+    }
+    for cause in Cause::ALL {
+        text += &format!("{:>10}  {}\n", outcome.profile.cause(cause), cause.name());
+    }
+    text
+}
