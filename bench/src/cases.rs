@@ -111,7 +111,8 @@ pub fn all(quick: bool) -> Vec<Case> {
         let exact = [decode(0), decode(512), prefill(64)].map(|kind| of("0.73b", false, kind));
         return [exact.to_vec(), vec![short]].concat();
     }
-    let mut cases = Vec::new();
+    let four = |kind| of("0.73b-4p", false, kind);
+    let mut cases = [decode(0), decode(512), decode(1024), prefill(64), prefill(128)].map(four).to_vec();
     for (shape, sherry) in [("0.73b", false), ("0.73b", true), ("2b4t", false), ("2b4t", true), ("falcon3-1b", false)] {
         let contexts: &[usize] = if sherry { &[0, 512] } else { &[0, 512, 1024, 2048] };
         cases.extend(contexts.iter().map(|&context| of(shape, sherry, decode(context))));

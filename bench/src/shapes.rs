@@ -5,6 +5,7 @@ use host::compile::{DeviceImage, Options, compile};
 use host::cpu::bench::{bitnet_2b4t, bitnet_large, random_weights};
 use hw::preset::Machine;
 use spec::format::matrix::Encoding;
+use spec::format::table::Table;
 use spec::model::{Activation, ModelConfig, ModelWeights};
 
 /// Positions that every benchmark model has room for.
@@ -32,7 +33,7 @@ fn falcon3_1b() -> ModelConfig {
 /// The shape with this name.
 pub fn shape(name: &str) -> Option<ModelConfig> {
     let mut config = match name {
-        "0.73b" => bitnet_large(),
+        "0.73b" | "0.73b-4p" => bitnet_large(),
         "2b4t" => bitnet_2b4t(),
         "falcon3-1b" => falcon3_1b(),
         _ => return None,
@@ -45,7 +46,12 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
 pub fn weights(name: &str, sherry: bool, layers: Option<usize>) -> Result<ModelWeights> {
     let mut config = shape(name).with_context(|| format!("{name}: an unknown shape"))?;
     config.layers = layers.unwrap_or(config.layers);
-    Ok(random_weights(&config, if sherry { Encoding::Sherry } else { Encoding::Trit5 }, 1))
+    let mut weights = random_weights(&config, if sherry { Encoding::Sherry } else { Encoding::Trit5 }, 1);
+    if name.ends_with("-4p") {
+        // as `host pack --head-planes 4`
+        weights.head = Some(Table::Coded(weights.head.as_ref().unwrap_or(&weights.embed).coded_in(4)));
+    }
+    Ok(weights)
 }
 
 /// The model compiled for a machine, with a shortlist of its head if the machine has room for one.

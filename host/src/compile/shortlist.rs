@@ -56,7 +56,8 @@ impl Shortlist {
     pub fn new(shape: &DeviceShape, table: &CodedMatrix, layout: Layout, wanted: usize) -> Result<Self, CompileError> {
         let (q, segments) = (shape.rows, layout.segments());
         let words = table.rows().div_ceil(q);
-        let each = planes::PLANES * segments.len();
+        let all = table.planes();
+        let each = all * segments.len();
         let exact = "use --head exact or another preset";
         let bytes = shape.weight_bytes(each as u64, false) as usize;
         at_most("bytes of a group of the head's rows on a port", bytes, shape.payload(), exact)?;
@@ -70,12 +71,12 @@ impl Shortlist {
         };
         let mut top = WeightRun::new(shape, false);
         for tile in tiles(words, 1, shape.tile_words()) {
-            push(&mut top, tile.start * q..tile.end * q, planes::PLANES - 1);
+            push(&mut top, tile.start * q..tile.end * q, all - 1);
         }
         let mut groups = vec![Vec::new(); shape.ports];
         for word in 0..words {
             let mut run = WeightRun::new(shape, false);
-            for plane in (0..planes::PLANES).rev() {
+            for plane in (0..all).rev() {
                 push(&mut run, word * q..(word + 1) * q, plane);
             }
             groups.iter_mut().zip(run.finish()).for_each(|(all, packet)| all.extend(packet));

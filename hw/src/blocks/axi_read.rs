@@ -35,8 +35,8 @@ pub struct AxiRead {
     pub bits: u32,
     /// Names of the clients and beats that each one's queue holds, highest priority first.
     pub clients: Vec<(String, u32)>,
-    /// While one of these clients reads, the last client has at most one open burst, so that they do not wait behind
-    /// all that it has asked for; while `hurry_i` says that they may begin any time, at most two.
+    /// While `hurry_i` says that these clients' answers are waited for, the last client has at most two open bursts, and
+    /// one while one of them reads, so that they do not stand behind all that it has asked for.
     pub urgent: Vec<String>,
     /// Most beats of a burst, a power of two up to 256.
     pub burst: u32,
@@ -127,8 +127,8 @@ impl AxiRead {
             match self.urgent.is_empty() {
                 true => "none".to_string(),
                 false => format!(
-                    "while {} has bursts open or asks for one, the last client has at most one open,\n\
-                     \x20        while hurry_i is high at most two",
+                    "while hurry_i is high the last client has at most two bursts open, and one while {} has\n\
+                     \x20        bursts open or asks for one",
                     self.urgent.join(" or ")
                 ),
             },
@@ -193,7 +193,7 @@ impl AxiRead {
             let may = match &limit_q {
                 Some((urgent, hurry, open)) if c + 1 == count => {
                     let more = open.slice(1, open.width() - 1).any();
-                    !((urgent & open.any()) | (hurry & more))
+                    !(hurry & ((urgent & open.any()) | more))
                 }
                 _ => lit(1, 1),
             };

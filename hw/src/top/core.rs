@@ -59,7 +59,10 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     }
     let memory: Vec<&Placed> = units.reads.iter().chain([&units.write]).collect();
     let (base, bytes) = (regs.out("mem_base_o"), regs.out("mem_bytes_o"));
-    let hurry = m.wire("hurry", &!(units.attend.out("idle_o") & units.gather.out("idle_o")));
+    // with one group of slots weights are what everything waits for
+    let groups = regs.out("groups_o");
+    let several = groups.gt(&lit(1, groups.width()));
+    let hurry = m.wire("hurry", &(several & !(units.attend.out("idle_o") & units.gather.out("idle_o"))));
     for port in &memory {
         if port.has("hurry_i") {
             port.set(&mut m, "hurry_i", &hurry);

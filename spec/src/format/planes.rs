@@ -8,6 +8,16 @@ pub const PLANES: usize = 5;
 /// Largest magnitude that five balanced trits hold.
 pub const MAX_CODE: i8 = 121;
 
+/// Largest magnitude that so many balanced trits hold, 1 to [`PLANES`] of them: `(3^planes - 1) / 2`.
+pub const fn max_code(planes: usize) -> i8 {
+    [0, 1, 4, 13, 40, MAX_CODE][planes]
+}
+
+/// Fewest planes, at least one, that hold this magnitude.
+pub fn needed(magnitude: u8) -> usize {
+    (1..PLANES).find(|&planes| magnitude <= max_code(planes) as u8).unwrap_or(PLANES)
+}
+
 /// The balanced trits of `value`, lowest first.
 ///
 /// # Panics
@@ -38,6 +48,12 @@ mod tests {
             assert!(trits.iter().all(|t| (-1..=1).contains(t)));
             assert_eq!(join(trits), value);
         }
+        for planes in 1..=PLANES {
+            let most = max_code(planes);
+            assert!(split(most)[planes..].iter().all(|&t| t == 0) && split(most)[..planes] == [1; PLANES][..planes]);
+            assert_eq!((needed(most as u8), needed(most as u8 + 1)), (planes, (planes + 1).min(PLANES)));
+        }
+        assert_eq!(needed(0), 1);
         assert_eq!(split(121), [1; 5]);
         assert_eq!(split(-121), [-1; 5]);
         assert_eq!(split(2), [-1, 1, 0, 0, 0]);

@@ -1,6 +1,7 @@
 //! Embedding tables and output heads.
 
-use super::{FormatError, planes::MAX_CODE};
+use super::planes::{MAX_CODE, PLANES, max_code};
+use super::{FormatError, planes};
 use crate::{Bytes, numerics::f32ops};
 
 /// Element type of a dense table.
@@ -133,16 +134,28 @@ impl CodedMatrix {
 
     /// Codes one row of values: `([cols] codes, scale)`.
     pub fn encode_row(values: &[f32], codes: &mut [i8]) -> f32 {
+        CodedMatrix::encode_row_in(PLANES, values, codes)
+    }
+
+    /// As [`CodedMatrix::encode_row`] with so many planes, 1 to 5: codes up to [`max_code`] in place of 121.
+    pub fn encode_row_in(planes: usize, values: &[f32], codes: &mut [i8]) -> f32 {
+        let most = max_code(planes);
         let max = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-        let inverse = f32ops::div(f32::from(MAX_CODE), max);
+        let inverse = f32ops::div(f32::from(most), max);
         if !inverse.is_finite() || max == 0.0 {
             codes.fill(0);
             return 0.0;
         }
         for (code, &value) in codes.iter_mut().zip(values) {
-            *code = (f32ops::round_to_i32(f32ops::mul(value, inverse)) as i8).clamp(-MAX_CODE, MAX_CODE);
+            *code = (f32ops::round_to_i32(f32ops::mul(value, inverse)) as i8).clamp(-most, most);
         }
-        f32ops::div(max, f32::from(MAX_CODE))
+        f32ops::div(max, f32::from(most))
+    }
+
+    /// Fewest planes that hold all codes.
+    pub fn planes(&self) -> usize {
+        let largest = |bytes: &[u8]| bytes.iter().fold(0, |most, &code| most.max((code as i8).unsigned_abs()));
+        planes::needed(largest(&self.codes))
     }
 
     /// Rows: vocabulary entries.
@@ -216,19 +229,22 @@ impl Table {
     pub fn to_coded(&self) -> CodedMatrix {
         match self {
             Table::Coded(table) => table.clone(),
-            Table::Dense(table) => {
-                let (rows, cols) = (table.rows(), table.cols());
-                let mut bytes = Vec::with_capacity(rows * cols);
-                let mut scales = Vec::with_capacity(rows);
-                let (mut values, mut codes) = (vec![0.0; cols], vec![0i8; cols]);
-                for row in 0..rows {
-                    table.read_row(row, &mut values);
-                    scales.push(CodedMatrix::encode_row(&values, &mut codes));
-                    bytes.extend(codes.iter().map(|&c| c as u8));
-                }
-                CodedMatrix { rows, cols, codes: bytes.into(), scales }
-            }
+            Table::Dense(_) => self.coded_in(PLANES),
         }
+    }
+
+    /// Coded anew with so many planes, 1 to 5: each row by its own largest magnitude.
+    pub fn coded_in(&self, planes: usize) -> CodedMatrix {
+        let (rows, cols) = (self.rows(), self.cols());
+        let mut bytes = Vec::with_capacity(rows * cols);
+        let mut scales = Vec::with_capacity(rows);
+        let (mut values, mut codes) = (vec![0.0; cols], vec![0i8; cols]);
+        for row in 0..rows {
+            self.read_row(row, &mut values);
+            scales.push(CodedMatrix::encode_row_in(planes, &values, &mut codes));
+            bytes.extend(codes.iter().map(|&c| c as u8));
+        }
+        CodedMatrix { rows, cols, codes: bytes.into(), scales }
     }
 }
 
@@ -255,6 +271,8 @@ mod tests {
         assert_eq!(scale, 0.5 / 121.0);
         assert_eq!(CodedMatrix::encode_row(&[0.0; 4], &mut codes), 0.0);
         assert_eq!(codes, [0; 4]);
+        let scale = CodedMatrix::encode_row_in(4, &[0.5, -0.5, 0.0, 0.25], &mut codes);
+        assert_eq!((codes, scale), ([40, -40, 0, 20], 0.5 / 40.0));
     }
 
     #[test]

@@ -22,6 +22,9 @@ macro_rules! counters {
 /// Bits of a counter; the rest of its high word is zero. 2^40 cycles are more than an hour.
 pub const COUNTER_BITS: u32 = 40;
 
+/// The counter that counts while no pass runs and that no start clears.
+pub const IDLE: &str = "IDLE";
+
 /// The counters, in the order of their registers. `tern_regs` has an input `ev_<name>_i` for those that it cannot know.
 pub const COUNTERS: &[Counter] = counters! {
     "CYCLES" "cycles of the pass",
@@ -39,6 +42,7 @@ pub const COUNTERS: &[Counter] = counters! {
     "BUSY_EPILOGUE" "cycles in which the epilogue is busy",
     "BUSY_ATTEND" "cycles in which attention is busy",
     "BUSY_KV" "cycles in which the cache writer is busy",
+    "IDLE" "cycles without a pass, since a reset; a start does not clear it",
 };
 
 /// Number of a counter.

@@ -140,6 +140,8 @@ pub const REGS: &[Reg] = &[
     count("BUSY_ATTEND_HI", 27, HIGH),
     count("BUSY_KV_LO", 28, "counter, low word"),
     count("BUSY_KV_HI", 29, HIGH),
+    count("IDLE_LO", 30, "counter, low word"),
+    count("IDLE_HI", 31, HIGH),
     Reg { repeat: Repeat::Port(8), ..ro("PORT_BEATS_LO", 0x300, "beats that the port read, low word of a counter") },
     Reg { repeat: Repeat::Port(8), ..ro("PORT_BEATS_HI", 0x304, HIGH) },
     slot("SLOT_TOKEN", 0x1000, "row of the embedding"),

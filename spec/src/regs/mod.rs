@@ -12,7 +12,7 @@ mod map;
 mod markdown;
 
 pub use caps::{Capabilities, Identity};
-pub use counters::{COUNTER_BITS, COUNTERS, Counter, counter};
+pub use counters::{COUNTER_BITS, COUNTERS, Counter, IDLE, counter};
 pub use map::REGS;
 pub use markdown::markdown;
 

@@ -13,6 +13,8 @@ pub(super) struct Row<'a> {
     pub(super) room: u32,
     /// One bit each: count.
     pub(super) events: &'a [Expr],
+    /// The entry that only a reset clears, if there is one.
+    pub(super) kept: Option<usize>,
 }
 
 /// What a read of a row finds, one cycle after `enable`.
@@ -33,6 +35,11 @@ impl Row<'_> {
         let name = self.name;
         let ty = uint(COUNTER_BITS);
         let counter = |(at, event): (usize, &Expr)| {
+            if self.kept == Some(at) {
+                let q = m.reg_reset(&format!("{name}{at}_q"), &lit(0, COUNTER_BITS));
+                m.next_when(&q, event, &q.add_wrap(&lit(1, COUNTER_BITS)));
+                return Some(q);
+            }
             let q = m.reg(&format!("{name}{at}_q"), ty);
             let up = q.add_wrap(&lit(1, COUNTER_BITS));
             m.next_when(&q, &(clear | event), &clear.mux(&zero(ty), &up));

@@ -24,7 +24,8 @@ pub struct Regs {
 
 /// Counters that have an event input of their own, `ev_<name>_i`; the others are known here.
 fn event_input(name: &str) -> Option<String> {
-    (name != "CYCLES" && !name.starts_with("BUSY_")).then(|| format!("ev_{}_i", name.to_lowercase()))
+    (name != "CYCLES" && name != map::IDLE && !name.starts_with("BUSY_"))
+        .then(|| format!("ev_{}_i", name.to_lowercase()))
 }
 
 /// Registers while the module is built.
@@ -72,7 +73,8 @@ impl Regs {
              Shapes   {slots} slots, {ports} ports, {} counters of u{} beside those of ports\n\
              Answers  always OKAY, {} cycles after the address; what is not mapped reads zero\n\
              Locked   registers of a pass ignore writes from start_o to the cycle of done_i or fault_i\n\
-             Start    start_o is high for one cycle; counters are cleared in it and count until the end\n\
+             Start    start_o is high for one cycle; counters are cleared in it and count until the end; IDLE counts\n\
+             \x20        between passes\n\
              Reset    rst_i alone; a soft reset (soft_reset_o to the reset control, draining_i and core_rst_i back)\n\
              \x20        ends the pass and leaves the registers\n\
              Read     two levels: 16 words a multiplexer into a register, then OR\n\
@@ -176,15 +178,20 @@ impl Regs {
         let mut events: Vec<Expr> = COUNTERS.iter().map(|c| event(c.name, &mut m)).collect();
         let of_ports = m.input("ev_port_beats_i", uint(ports));
         events.extend((0..ports).map(|i| of_ports.bit(i)));
-        let counted: Vec<Expr> = events.iter().map(|e| e & &busy_q).collect();
+        let idle_at = map::counter(map::IDLE);
+        let counted: Vec<Expr> = events
+            .iter()
+            .enumerate()
+            .map(|(at, event)| if idle_at == Some(at) { !&busy_q } else { event & &busy_q })
+            .collect();
         let events_q = m.reg_reset("events_q", &lit(0, counted.len() as u32));
         m.next(&events_q, &cat(counted.iter().rev()));
         let events: Vec<Expr> = (0..counted.len() as u32).map(|i| events_q.bit(i)).collect();
         let (own, of_ports) = events.split_at(COUNTERS.len());
         let offset = map::offset("CYCLES_LO");
-        let row = Row { name: "count", offset, room: 32, events: own };
+        let row = Row { name: "count", offset, room: 32, events: own, kept: idle_at };
         let own = row.build(&mut m, &start_q, &rd_en, &rd_word);
-        let row = Row { name: "beats", offset: map::offset("PORT_BEATS_LO"), room: 32, events: of_ports };
+        let row = Row { name: "beats", offset: map::offset("PORT_BEATS_LO"), room: 32, events: of_ports, kept: None };
         let of_ports = row.build(&mut m, &start_q, &rd_en, &rd_word);
 
         m.comment("Reading.");

@@ -5,7 +5,7 @@ use crate::bench::{BenchError, Cover, Word};
 use crate::ffi::{Library, Model, PortId};
 use crate::rng::Rng;
 use hw::blocks::regs::{BUS, Regs};
-use spec::regs::COUNTERS;
+use spec::regs::{COUNTERS, IDLE};
 use std::collections::HashMap;
 
 /// Cycles after which an access counts as lost.
@@ -101,6 +101,7 @@ impl Rig {
         self.set("rst_i", 0);
         self.model.eval();
         self.held = [None, None];
+        self.counters.fill(0);
     }
 
     /// One cycle with random events.
@@ -113,7 +114,7 @@ impl Rig {
             let unit = units.iter().position(|u| counter.name == format!("BUSY_{u}"));
             counted.push(match unit {
                 Some(unit) => idle >> unit & 1 == 0,
-                None if counter.name == "CYCLES" => true,
+                None if counter.name == "CYCLES" || counter.name == IDLE => true,
                 None => {
                     let event = self.rng.one_in(2);
                     self.set(&format!("ev_{}_i", counter.name.to_lowercase()), u64::from(event));
@@ -121,15 +122,21 @@ impl Rig {
                 }
             });
         }
+        let at_idle = spec::regs::counter(IDLE).unwrap_or(0);
         let beats = self.rng.bits();
         self.set("ev_port_beats_i", beats & (u64::MAX >> (64 - self.port_beats.len())));
         self.model.eval();
         if self.get("start_o") == 1 {
             self.starts += 1;
+            let kept = self.counters[at_idle];
             self.counters.iter_mut().chain(&mut self.port_beats).for_each(|c| *c = 0);
+            self.counters[at_idle] = kept;
         }
         self.resets += self.get("soft_reset_o");
-        if self.get("busy_o") == 1 {
+        let busy = self.get("busy_o") == 1;
+        self.counters[at_idle] += u64::from(!busy);
+        if busy {
+            counted[at_idle] = false;
             self.counters.iter_mut().zip(&counted).for_each(|(c, event)| *c += u64::from(*event));
             self.port_beats.iter_mut().enumerate().for_each(|(i, c)| *c += beats >> i & 1);
         }
