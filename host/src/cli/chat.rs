@@ -4,15 +4,14 @@ use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs, SpeedArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
 use super::replace::NewFile;
-use super::reply::Reply;
-use super::turns::Turns;
-use super::{Global, output, report, signals};
+use super::{Global, output, report, signals, turns};
 use clap::Args;
 use host::engine::Engine;
 use host::generate::run::deadline;
-use host::generate::{Control, Finish, Job, Sampler, Session, Timings, run as generate};
+use host::generate::{Control, Finish, Job, Reply, Sampler, Session, Timings, run as generate};
 use host::load::Tokenizer;
 use host::load::chat::Message;
+use host::load::turns::Turns;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
@@ -77,9 +76,7 @@ pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     args.end.limit()?;
     let mut model = Model::open(&args.model, global.quiet)?;
     let tokenizer = model.tokenizer()?;
-    let has_template = model.tokenizer.as_ref().is_some_and(|source| source.template(None).is_some());
-    let fallback = if model.shipped && !has_template { "plain" } else { "auto" };
-    let turns = Turns::select(&model, &tokenizer, args.chat_template.as_deref().unwrap_or(fallback))?;
+    let turns = turns::select(&model, &tokenizer, args.chat_template.as_deref())?;
     let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let mut session = Session::new(engine.as_mut())?;
@@ -185,7 +182,7 @@ impl Chat<'_> {
     }
 
     fn answer(&mut self) -> Result<(), CliError> {
-        let prompt = self.turns.tokens(self.tokenizer, &self.messages)?;
+        let prompt = self.tokenizer.encode(&self.turns.text(&self.messages)?, true)?;
         let context = self.engine.config().max_context;
         if prompt.len() >= context {
             let text = format!(
@@ -198,7 +195,7 @@ impl Chat<'_> {
         let mut reply = Reply::new(Some(self.tokenizer), before, &self.args.end.stop);
         let mut failed = None;
         let mut on_token = |_, token| {
-            let written = reply.push(token).and_then(|text| output::write(&text));
+            let written = reply.push(token).map_err(CliError::from).and_then(|text| output::write(&text));
             failed = failed.take().or(written.err());
             failed.is_none() && reply.stopped_by().is_none()
         };

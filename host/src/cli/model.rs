@@ -132,6 +132,11 @@ impl Model {
         backend(args, numerics) == Backend::Reference
     }
 
+    /// Whether a device would run, which can be lost and come back.
+    pub fn is_board(args: &ModelArgs) -> bool {
+        matches!(args.backend, Some(Backend::Axi | Backend::Xdma))
+    }
+
     /// An engine for this model; which one follows from backend and numerics, never silently.
     pub fn engine(&self, args: &ModelArgs, numerics: NumericsArg, quiet: bool) -> Result<Box<dyn Engine>, CliError> {
         let threads = threads(args.threads)?;

@@ -17,6 +17,7 @@ pub mod ternary;
 pub mod testkit;
 pub mod tokenizer;
 pub mod tokenizer_json;
+pub mod turns;
 
 pub use error::LoadError;
 pub use meter::{NoProgress, Progress};
