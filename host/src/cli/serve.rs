@@ -83,6 +83,9 @@ struct ServerArgs {
 /// Runs the command.
 pub fn run(args: ServeArgs, global: Global) -> Result<(), CliError> {
     let server = &args.server;
+    if server.timeout.is_zero() || server.client_timeout.is_zero() {
+        return Err(CliError::usage("--timeout and --client-timeout: expected more than 0 seconds"));
+    }
     let address = address(&server.host, server.port)?;
     let keys = keys(server.api_key_file.as_deref())?;
     if !address.ip().to_canonical().is_loopback() && keys.is_empty() && !server.insecure {

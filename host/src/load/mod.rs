@@ -13,6 +13,7 @@ pub mod hf;
 pub mod json;
 mod meter;
 pub mod safetensors;
+pub mod session;
 pub mod ternary;
 pub mod testkit;
 pub mod tokenizer;

@@ -102,13 +102,13 @@ pub enum Ended<E> {
 /// is loading until `load`, which runs on the engine's thread, has the model.
 pub fn run<E: Send + 'static>(
     listener: TcpListener,
-    settings: Settings,
+    mut settings: Settings,
     load: impl FnOnce() -> Result<Served, E> + Send + 'static,
     stop: &dyn Fn() -> bool,
 ) -> Result<(), Ended<E>> {
     let failed = |what| move |error| Ended::System { what, error };
     let address = listener.local_addr().map_err(failed("the listening address"))?;
-    let keys = Keys::new(settings.keys.iter().map(String::as_str));
+    let keys = Keys::new(std::mem::take(&mut settings.keys));
     let app = Arc::new(App::new(settings, keys, address.ip().to_canonical().is_loopback()));
     // two threads answer, however many cores compute; the others only make tokens of prompts
     let mut builder = tokio::runtime::Builder::new_multi_thread();

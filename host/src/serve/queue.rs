@@ -133,11 +133,13 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod testing {
     use super::*;
     use crate::generate::SamplerSettings;
+    use tokio::sync::mpsc::{Receiver, channel};
 
-    fn job(id: u64) -> Job {
+    /// A job, and the channel of one place where its pieces come.
+    pub fn job(id: u64) -> (Job, Receiver<Event>) {
         let ask = Ask {
             prompt: vec![0],
             continues: true,
@@ -150,8 +152,17 @@ mod tests {
             stream: false,
             include_usage: false,
         };
-        let (events, _) = tokio::sync::mpsc::channel(1);
-        Job { id, ask, events, cancel: Arc::default(), asked: Instant::now() }
+        let (events, receiver) = channel(1);
+        (Job { id, ask, events, cancel: Arc::default(), asked: Instant::now() }, receiver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: u64) -> Job {
+        testing::job(id).0
     }
 
     #[track_caller]

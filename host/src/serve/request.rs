@@ -171,7 +171,7 @@ fn sampler(fields: Fields<'_>) -> Result<SamplerSettings, ApiError> {
     let settings = SamplerSettings {
         temperature: fields.number("temperature", 0.0..=100.0)?.unwrap_or(default.temperature),
         top_k: top_k.unwrap_or(default.top_k),
-        top_p: fields.number("top_p", f32::MIN_POSITIVE..=1.0)?.unwrap_or(default.top_p),
+        top_p: fields.number("top_p", 1e-6..=1.0)?.unwrap_or(default.top_p),
         min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(default.min_p),
         repeat_penalty: fields.number("repeat_penalty", 0.01..=100.0)?.unwrap_or(default.repeat_penalty),
         repeat_last_n,

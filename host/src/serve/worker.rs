@@ -203,3 +203,34 @@ fn deliver(job: &Job, mut event: Event, wait: Duration) -> Result<(), &'static s
         std::thread::sleep(POLL);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::queue::testing::job;
+
+    #[test]
+    fn a_client_has_so_long_to_take_a_piece() {
+        let (job, mut receiver) = job(1);
+        let wait = Duration::from_millis(40);
+        let piece = || Event::Text("x".into());
+        assert_eq!(deliver(&job, piece(), wait), Ok(()));
+        let begin = Instant::now();
+        assert_eq!(deliver(&job, piece(), wait), Err("slow_reader"));
+        assert!(begin.elapsed() >= wait && begin.elapsed() < 100 * wait);
+        // one that takes it in time is none of those
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                receiver.blocking_recv()
+            });
+            assert_eq!(deliver(&job, piece(), 100 * wait), Ok(()));
+        });
+        // one that goes away meanwhile is not waited for
+        job.cancel.store(true, Ordering::Relaxed);
+        assert_eq!(deliver(&job, piece(), 1000 * wait), Err("cancelled"));
+        job.cancel.store(false, Ordering::Relaxed);
+        drop(receiver);
+        assert_eq!(deliver(&job, piece(), wait), Err("cancelled"));
+    }
+}

@@ -218,6 +218,13 @@ impl Server {
         stream
     }
 
+    /// The same, but the server may have closed it already.
+    pub fn begin_any(&self, path: &str, body: &Value) -> TcpStream {
+        let mut stream = connect(self.address);
+        let _ = stream.write_all(&request("POST", path, "", body.to_string().as_bytes()));
+        stream
+    }
+
     /// Asks it to stop, as a signal would.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
