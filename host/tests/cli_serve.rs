@@ -167,7 +167,8 @@ fn what_cannot_be_served_ends_with_its_code() {
     host(&["serve", "--port", "0", "-m", &model]).fails(65, "plain");
     let bare = support::copy_without(&["tokenizer.json"]);
     host(&["serve", "--port", "0", "-m", &path_text(bare.path())]).fails(66, "tokenizer");
-    host(&["serve", "--queue", "-1"]).fails(2, "--queue");
+    host(&["serve", "--queue", "9999"]).fails(2, "--queue");
+    host(&["serve", "--client-timeout", "0"]).fails(2, "--client-timeout");
 }
 
 #[test]

@@ -12,7 +12,7 @@ const PROMPT: &str = "Once upon a time";
 fn normal(data: &str) -> String {
     let mut value: Value = serde_json::from_str(data).unwrap();
     for name in ["id", "created", "timings", "seed"] {
-        value.as_object_mut().unwrap().remove(name);
+        value.as_object_mut().unwrap().shift_remove(name);
     }
     value.to_string()
 }
