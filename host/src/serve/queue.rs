@@ -43,7 +43,7 @@ pub enum Next {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Box<Job>>,
+    waiting: VecDeque<Job>,
     /// The cancel flag of the job that runs.
     running: Option<Arc<AtomicBool>>,
     closed: bool,
@@ -76,7 +76,7 @@ impl Queue {
         if state.waiting.len() >= self.most + usize::from(state.running.is_none()) {
             return Err(Refused::Full);
         }
-        state.waiting.push_back(Box::new(job));
+        state.waiting.push_back(job);
         self.changed.notify_all();
         Ok(())
     }
@@ -100,7 +100,7 @@ impl Queue {
             }
             if let Some(job) = state.waiting.pop_front() {
                 state.running = Some(job.cancel.clone());
-                return Next::Job(job);
+                return Next::Job(Box::new(job));
             }
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -111,7 +111,7 @@ impl Queue {
     }
 
     /// Takes no more jobs; returns those that wait.
-    pub fn close(&self) -> Vec<Box<Job>> {
+    pub fn close(&self) -> Vec<Job> {
         let mut state = self.state();
         state.closed = true;
         self.changed.notify_all();

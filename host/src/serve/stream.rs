@@ -63,7 +63,7 @@ impl<T> EventBody<T> {
         let text = match event {
             Some(Event::Text(text)) => return data(&self.head.text(&text)),
             Some(Event::Done(summary)) => {
-                let usage = self.include_usage.then(|| data(&self.head.usage(&summary))).unwrap_or_default();
+                let usage = if self.include_usage { data(&self.head.usage(&summary)) } else { String::new() };
                 format!("{}{usage}data: [DONE]\n\n", data(&self.head.last(&summary)))
             }
             Some(Event::Failed(error)) => data(&error.json()),
