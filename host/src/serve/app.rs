@@ -145,7 +145,7 @@ impl App {
     /// The page of metrics.
     pub fn metrics_page(&self) -> String {
         let (running, waiting) = self.queue.counts();
-        let connections = self.settings.connections - self.connections.available_permits();
+        let connections = self.settings.connections.saturating_sub(self.connections.available_permits());
         self.metrics.print(&Gauges { state: self.health().name(), running, waiting, connections })
     }
 }

@@ -2,7 +2,8 @@
 //! and a limit for everything that a client can make large or slow. `docs/server.md` describes it for users.
 //!
 //! * [`listen`]: connections, their number and their end; [`io`]: how long one may block.
-//! * [`routes`]: the endpoints; [`guard`]: who may ask; [`body`], [`fields`], [`request`]: what is asked.
+//! * [`routes`]: the endpoints; [`guard`]: who may ask; [`body`], [`fields`], [`request`], [`messages`], [`unsupported`]: what is
+//!   asked.
 //! * [`queue`]: jobs on their way; [`worker`]: the engine's thread, which also opens a lost device again.
 //! * [`answer`], [`stream`], [`error`]: the forms of answers.
 //! * [`app`]: what all of them share; [`metrics`]: what is counted; [`model`]: what is served.
@@ -18,12 +19,14 @@ mod fields;
 mod guard;
 mod io;
 mod listen;
+mod messages;
 mod metrics;
 mod model;
 mod queue;
 mod request;
 mod routes;
 mod stream;
+mod unsupported;
 mod worker;
 
 pub use listen::listen;

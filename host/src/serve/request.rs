@@ -2,9 +2,10 @@
 
 use super::error::ApiError;
 use super::fields::{Fields, token_ids};
+use super::messages::chat_text;
 use super::model::ModelInfo;
+use super::unsupported::supported;
 use crate::generate::SamplerSettings;
-use crate::load::chat::{ChatError, Message};
 use crate::load::turns::Turns;
 use serde_json::Value;
 use std::hash::{BuildHasher, RandomState};
@@ -45,82 +46,6 @@ pub struct Ask {
     pub stream: bool,
     /// Whether a stream ends with the numbers of tokens.
     pub include_usage: bool,
-}
-
-/// A field that would change the answer and is not supported, with the test of whether its value asks for nothing.
-type Unsupported = (&'static str, fn(&Value) -> bool);
-
-fn is_false(value: &Value) -> bool {
-    *value == Value::Bool(false)
-}
-
-fn is_zero(value: &Value) -> bool {
-    value.as_f64() == Some(0.0)
-}
-
-fn is_one(value: &Value) -> bool {
-    value.as_f64() == Some(1.0)
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Array(values) => values.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::String(text) => text.is_empty(),
-        _ => false,
-    }
-}
-
-fn is_text_format(value: &Value) -> bool {
-    value["type"] == "text"
-}
-
-fn is_text_modality(value: &Value) -> bool {
-    value.as_array().is_some_and(|all| all.iter().all(|one| one == "text"))
-}
-
-fn is_no_tool(value: &Value) -> bool {
-    value == "none" || value == "auto"
-}
-
-const UNSUPPORTED: &[Unsupported] = &[
-    ("n", is_one),
-    ("best_of", is_one),
-    ("echo", is_false),
-    ("suffix", is_empty),
-    ("logprobs", is_false),
-    ("top_logprobs", is_zero),
-    ("n_probs", is_zero),
-    ("logit_bias", is_empty),
-    ("presence_penalty", is_zero),
-    ("frequency_penalty", is_zero),
-    ("tools", is_empty),
-    ("tool_choice", is_no_tool),
-    ("functions", is_empty),
-    ("function_call", is_no_tool),
-    ("response_format", is_text_format),
-    ("modalities", is_text_modality),
-    ("audio", is_empty),
-    ("grammar", is_empty),
-    ("json_schema", is_empty),
-    ("mirostat", is_zero),
-    ("typical_p", is_one),
-    ("dynatemp_range", is_zero),
-    ("dry_multiplier", is_zero),
-    ("xtc_probability", is_zero),
-];
-
-/// Refuses what would silently be something else.
-fn supported(fields: Fields<'_>) -> Result<(), ApiError> {
-    let wanted = |(name, harmless): &&Unsupported| fields.get(name).is_some_and(|value| !harmless(value));
-    match UNSUPPORTED.iter().find(wanted) {
-        Some((name, _)) => {
-            let mut error = ApiError::field(name, "not supported by this server; leave it out");
-            error.code = "unsupported_parameter";
-            Err(error)
-        }
-        None => Ok(()),
-    }
 }
 
 impl Ask {
@@ -203,42 +128,6 @@ fn prompt(fields: Fields<'_>, model: &ModelInfo) -> Result<Vec<u32>, ApiError> {
     }
 }
 
-/// The messages of a conversation as one text.
-pub fn chat_text(fields: Fields<'_>, model: &ModelInfo) -> Result<String, ApiError> {
-    let messages = messages(fields)?;
-    model.turns.text(&messages).map_err(|error| match error {
-        ChatError::Render(_) | ChatError::Endless => ApiError::field("messages", error),
-        error => ApiError::internal(error.to_string()),
-    })
-}
-
-fn messages(fields: Fields<'_>) -> Result<Vec<Message>, ApiError> {
-    let wrong = |text: &str| ApiError::field("messages", text);
-    let all = fields.need("messages")?.as_array().filter(|all| !all.is_empty());
-    let all = all.ok_or_else(|| wrong("expected an array with at least one message"))?;
-    let message = |value: &Value| {
-        let role = match value["role"].as_str() {
-            Some("developer") => "system",
-            Some(role @ ("system" | "user" | "assistant")) => role,
-            _ => return Err(wrong("expected the role of every message to be system, user or assistant")),
-        };
-        if value.get("tool_calls").is_some_and(|calls| !calls.is_null() && !is_empty(calls)) {
-            return Err(wrong("tool_calls are not supported by this server"));
-        }
-        let content = match &value["content"] {
-            Value::String(text) => text.clone(),
-            Value::Array(parts) => {
-                let text = |part: &Value| part["text"].as_str().filter(|_| part["type"] == "text").map(String::from);
-                let parts: Option<Vec<String>> = parts.iter().map(text).collect();
-                parts.ok_or_else(|| wrong("only parts of type text are supported"))?.join("\n")
-            }
-            _ => return Err(wrong("expected the content of every message to be a string")),
-        };
-        Ok(Message::new(role, content))
-    };
-    all.iter().map(message).collect()
-}
-
 /// Token ids of a text.
 pub fn encode(model: &ModelInfo, text: &str, with_special: bool) -> Result<Vec<u32>, ApiError> {
     model.tokenizer.encode(text, with_special).map_err(|error| ApiError::internal(error.to_string()))
@@ -259,32 +148,44 @@ fn fits(prompt: &[u32], model: &ModelInfo) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::messages::read_messages;
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
-    #[test]
-    fn what_would_change_the_answer_is_refused_by_name() {
-        let refused = |object: Value| supported(Fields(object.as_object().unwrap())).err().and_then(|e| e.param);
-        for (name, value) in [
-            ("n", json!(2)),
-            ("logprobs", json!(true)),
-            ("logprobs", json!(0)),
-            ("tools", json!([{}])),
-            ("tool_choice", json!("required")),
-            ("response_format", json!({"type": "json_object"})),
-            ("modalities", json!(["text", "audio"])),
-            ("suffix", json!("x")),
-            ("presence_penalty", json!(0.5)),
-            ("logit_bias", json!({"1": 2})),
-            ("grammar", json!("root ::= x")),
-        ] {
-            assert_eq!(refused(json!({ name: value })).as_deref(), Some(name), "{value}");
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            let name = prop_oneof![Just("role".to_string()), Just("content".into()), Just("type".into()), ".{0,4}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((name, inner), 0..4).prop_map(|all| Value::Object(all.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the fields hold, they are read or refused; what is read keeps to the sampler's rules.
+        #[test]
+        fn any_values_are_read_or_refused(values in prop::collection::vec(value(), 11)) {
+            let names = ["temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed", "stop",
+                "n", "logit_bias", "messages"];
+            for (name, value) in names.iter().zip(values) {
+                let object = json!({ *name: value });
+                let fields = Fields(object.as_object().unwrap());
+                let _ = (supported(fields), stops(fields), read_messages(fields));
+                if let Ok(settings) = sampler(fields) {
+                    prop_assert!(settings.validate().is_ok());
+                }
+            }
         }
-        let harmless = json!({
-            "n": 1, "logprobs": false, "tools": [], "tool_choice": "auto", "response_format": {"type": "text"},
-            "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": null, "echo": false, "user": "me", "new": 1,
-        });
-        assert_eq!(refused(harmless), None);
     }
 
     #[test]
@@ -319,26 +220,5 @@ mod tests {
         assert_eq!(read("seed", json!(7)).unwrap().seed, 7);
         assert_eq!(read("repeat_last_n", json!(-1)).unwrap().repeat_last_n, None);
         assert_eq!(read("top_k", json!(0)).unwrap().top_k, 0);
-    }
-
-    #[test]
-    fn messages_are_texts_of_three_roles() {
-        let read = |value: Value| messages(Fields(json!({ "messages": value }).as_object().unwrap()));
-        let good = read(json!([
-            {"role": "developer", "content": "Be brief."},
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-        ]));
-        assert_eq!(good.unwrap(), [Message::new("system", "Be brief."), Message::new("user", "a\nb")]);
-        for bad in [
-            json!([]),
-            json!("x"),
-            json!([1]),
-            json!([{"role": "tool", "content": "x"}]),
-            json!([{"role": "user"}]),
-            json!([{"role": "user", "content": [{"type": "image_url"}]}]),
-            json!([{"role": "assistant", "content": "x", "tool_calls": [{}]}]),
-        ] {
-            assert_eq!(read(bad.clone()).unwrap_err().param.as_deref(), Some("messages"), "{bad}");
-        }
     }
 }
