@@ -1,7 +1,7 @@
 //! Row 32: clients that go away, or take nothing.
 
 use super::client::{answer, parse};
-use super::server::{OPEN, Server, settings};
+use super::server::{OPEN, Server, settings, tokenizer};
 use host::serve::Settings;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -88,11 +88,11 @@ fn row_32_a_slow_reader_does_not_hold_the_engine() {
 #[test]
 fn row_32_who_does_not_take_a_whole_answer_loses_the_connection() {
     let wait = Duration::from_millis(300);
-    let server = Server::scripted(Settings { client_timeout: wait, ..settings() }, " something");
-    let mut ask = endless(false);
-    ask["max_tokens"] = 90_000.into();
-    let client = server.begin("/v1/completions", &ask);
-    server.until_metric("generations_total{end=\"length\"} 1");
+    let server = Server::scripted(Settings { client_timeout: wait, ..settings() }, " a b");
+    // more than all buffers on its way hold
+    let word = tokenizer().encode(" frightened", false).unwrap()[0];
+    let client = server.begin("/detokenize", &json!({"tokens": vec![word; 150_000]}));
+    server.until_metric("connections 2");
     server.until_metric("connections 1");
     drop(client);
 }
@@ -101,14 +101,14 @@ fn row_32_who_does_not_take_a_whole_answer_loses_the_connection() {
 fn row_32_a_reader_that_is_only_slow_gets_everything() {
     let server = Server::scripted(settings(), " a b");
     let mut ask = endless(true);
-    ask["max_tokens"] = 10_000.into();
+    ask["max_tokens"] = 5_000.into();
     let mut client = server.begin("/v1/completions", &ask);
     let mut bytes = first_piece(&mut client);
     std::thread::sleep(Duration::from_millis(400));
     client.read_to_end(&mut bytes).unwrap();
     let stream = parse(&bytes).ok();
     assert!(stream.body.ends_with("data: [DONE]\n\n"));
-    assert_eq!(stream.events().len(), 10_000 + 2);
+    assert_eq!(stream.events().len(), 5_000 + 2);
     server.until_metric("generations_total{end=\"length\"} 1");
 }
 
