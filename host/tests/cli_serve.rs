@@ -133,6 +133,7 @@ fn row_33_a_flood_needs_bounded_memory() {
     }
     assert!(statuses.iter().all(|status| [400, 408, 503].contains(status)), "{statuses:?}");
     let grown = server.peak() - before;
+    println!("{grown} kB more than before; {} of 250 got an answer", statuses.len());
     assert!(grown < 300_000, "{grown} kB more than before");
     server.post(&json!({"prompt": "x", "max_tokens": 1})).ok();
 }

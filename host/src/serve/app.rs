@@ -46,9 +46,7 @@ impl Health {
         match self {
             Health::Ready => None,
             Health::Loading => Some(ApiError::unavailable("loading", "the model is being loaded", 2)),
-            Health::Faulted(why) => {
-                Some(ApiError::unavailable("device_lost", format!("the device failed and is opened again: {why}"), 5))
-            }
+            Health::Faulted(why) => Some(ApiError::unavailable("device_lost", format!("the device failed: {why}"), 5)),
             Health::Stopping => Some(ApiError::stopping()),
         }
     }

@@ -1,12 +1,11 @@
 //! An HTTP server in front of an engine, with the endpoints of OpenAI's API: one generation at a time, a short queue,
 //! and a limit for everything that a client can make large or slow. `docs/server.md` describes it for users.
 //!
-//! * [`listen`]: connections, their number and their end; [`io`]: how long one may block.
-//! * [`routes`]: the endpoints; [`guard`]: who may ask; [`body`], [`fields`], [`request`], [`messages`], [`unsupported`]: what is
-//!   asked.
-//! * [`queue`]: jobs on their way; [`worker`]: the engine's thread, which also opens a lost device again.
-//! * [`answer`], [`stream`], [`error`]: the forms of answers.
-//! * [`app`]: what all of them share; [`metrics`]: what is counted; [`model`]: what is served.
+//! * `listen`: connections, their number and their end; `io`: how long one may block.
+//! * `routes`: the endpoints; `guard`: who may ask; `body`, `fields`, `request`, `messages`, `unsupported`: what is asked.
+//! * `queue`: jobs on their way; `worker`: the engine's thread, which also opens a lost device again.
+//! * `answer`, `stream`, `error`: the forms of answers.
+//! * `app`: what all of them share; `metrics`: what is counted; `model`: what is served.
 //!
 //! Handlers run on a small tokio runtime and never touch the engine. The engine's thread never waits for a client
 //! longer than [`Settings::client_timeout`], and looks at a job's cancel flag before every pass.
