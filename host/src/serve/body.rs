@@ -16,11 +16,12 @@ pub async fn read(mut body: Body, limit: usize, wait: Duration) -> Result<Vec<u8
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text).and_close()
     };
     // known before anything has come, if the client says it
-    if body.size_hint().lower() > limit as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
         return Err(too_large());
     }
     let all = async {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(announced);
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let frame =
                 frame.map_err(|_| ApiError::bad("bad_body", "the request's body cannot be read").and_close())?;
