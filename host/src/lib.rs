@@ -7,6 +7,7 @@
 //! * [`device`]: the accelerator as an engine: reference, simulation or board.
 //! * [`engine`]: the one interface between text generation and whatever computes the logits.
 //! * [`generate`]: sampling, the generation loop, statistics, perplexity.
+//! * [`serve`]: an HTTP server in front of an engine.
 
 pub mod compile;
 pub mod cpu;
@@ -18,3 +19,4 @@ pub mod load;
 pub mod mmap;
 pub mod posix;
 pub mod replace;
+pub mod serve;

@@ -1,14 +1,19 @@
 //! The program against simulated boards in processes of their own: what works, and every end with its exit code.
 #![cfg(feature = "sim")]
 
+#[path = "serve/client.rs"]
+#[allow(dead_code)]
+mod client;
 mod support;
 use rustix::process::{Pid, Signal, kill_process};
 use sim::axi::Timing;
 use sim::board::{Board, Kind, Mishaps};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 use support::{command, host, path_text};
 
 const KINDS: [(&str, Kind); 2] = [("xdma", Kind::Xdma), ("axi", Kind::Axi)];
@@ -21,7 +26,10 @@ struct Process {
 
 impl Process {
     fn start(kind: &str) -> Process {
-        let dir = tempfile::tempdir().unwrap();
+        Process::start_at(kind, tempfile::tempdir().unwrap())
+    }
+
+    fn start_at(kind: &str, dir: tempfile::TempDir) -> Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "board_process", "--ignored", "--nocapture"])
             .env("TERCET_TEST_BOARD", kind)
@@ -36,6 +44,14 @@ impl Process {
 
     fn path(&self) -> String {
         path_text(self.dir.path())
+    }
+
+    /// Kills the board's process and starts another at the same place, as a power cycle would.
+    fn again(mut self, kind: &str, between: impl FnOnce()) -> Process {
+        self.kill();
+        between();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Process::start_at(kind, dir)
     }
 
     fn kill(&mut self) {
@@ -146,6 +162,53 @@ fn a_killed_board_ends_the_text_with_69() {
         assert!(err.contains("does not answer") && !err.contains("panicked"), "{name}: {err}");
         host(&arguments).fails(69, "process is gone");
     }
+}
+
+#[test]
+fn row_22_a_server_outlives_its_board() {
+    let name = "xdma";
+    let board = Process::start(name);
+    let line = ["serve", "--port", "0", "--backend", name, "--device", &board.path()];
+    let mut server = command(&line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    let address: SocketAddr = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+    let ask = |path: &str, body: &str| {
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        client::exchange(address, &client::request(method, path, "", body.as_bytes()))
+    };
+    let until = |status: u16| {
+        let begin = Instant::now();
+        while ask("/health", "").status != status {
+            assert!(begin.elapsed() < Duration::from_secs(120), "no {status} from {name}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(200);
+    let mut stream = client::connect(address);
+    let long = "{\"prompt\": [0], \"stream\": true, \"temperature\": 0}";
+    stream.write_all(&client::request("POST", "/v1/completions", "", long.as_bytes())).unwrap();
+    let mut seen = vec![0; 400];
+    stream.read_exact(&mut seen).unwrap();
+    let board = board.again(name, || {
+        stream.read_to_end(&mut seen).unwrap();
+        let stream = client::parse(&seen).ok();
+        assert!(stream.body.contains("\"code\":\"device_lost\"") && !stream.body.contains("[DONE]"), "{stream:?}");
+        until(503);
+        assert_eq!(ask("/health", "").json()["status"], "faulted");
+        ask("/v1/completions", long).fails(503, "device_lost");
+    });
+    until(200);
+    let short = "{\"prompt\": [0, 418], \"max_tokens\": 2, \"temperature\": 0}";
+    let text = ask("/v1/completions", short).ok().json()["choices"][0]["text"].clone();
+    let wanted = host(&["generate", "--ids", "0,418", "-n", "2", "--greedy", "--json"]).ok().json();
+    assert_eq!(text, wanted["text"], "{name}");
+    assert!(ask("/metrics", "").body.contains("tercet_device_resets_total 1"));
+    // the end leaves the board idle and free
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    host(&["doctor", "--backend", name, "--device", &board.path()]).ok();
 }
 
 #[test]

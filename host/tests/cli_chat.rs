@@ -29,6 +29,7 @@ fn commands_work_in_a_script() {
     assert_eq!(run.stdout.lines().count(), 3, "{:?}", run.stdout);
     assert!(run.stderr.contains("context  ") && run.stderr.contains("/save FILE"), "{}", run.stderr);
     let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let saved = &saved["messages"];
     let roles: Vec<&str> = saved.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant"]);
     assert_eq!(saved[1]["content"], "A dog");
@@ -65,4 +66,37 @@ fn templates_are_chosen_and_missing_ones_named() {
 fn a_full_context_is_told() {
     let long = "the fox and the crow ".repeat(20);
     host_with_input(&["chat", "-q", "-c", "32"], long.as_bytes()).fails(65, "/reset");
+}
+
+#[test]
+fn row_31_a_saved_conversation_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_text(&folder.path().join("chat.json"));
+    let whole = host_with_input(&["chat", "--greedy", "-n", "6", "-q"], b"The fox\nA dog\n").ok().stdout;
+    let script = format!("The fox\n/save {path}\n");
+    let first = host_with_input(&["chat", "--greedy", "-n", "6", "-q"], script.as_bytes()).ok().stdout;
+    let arguments = ["chat", "--greedy", "-n", "6", "-q", "--session", &path];
+    let rest = host_with_input(&arguments, b"A dog\n").ok().stdout;
+    assert_eq!(format!("{first}{rest}"), whole);
+    // with another model, damaged, cut off, or not there
+    let bytes = std::fs::read(&path).unwrap();
+    let other = support::copy_without(&[]);
+    let tokenizer = other.path().join("tokenizer.json");
+    let text = std::fs::read_to_string(&tokenizer).unwrap();
+    std::fs::write(&tokenizer, format!("{text} ")).unwrap();
+    let model = path_text(other.path());
+    let with = [&arguments[..], &["-m", &model, "--chat-template", "plain"]].concat();
+    host_with_input(&with, b"A dog\n").fails(65, "conversation with model");
+    // the text stays a text: only the checksum tells
+    let mut flipped = bytes.clone();
+    let at = bytes.windows(7).position(|text| text == b"The fox").unwrap();
+    flipped[at] ^= 2;
+    for bad in [&flipped[..], &bytes[..bytes.len() - 1], b"", b"[]", b"\xff"] {
+        std::fs::write(&path, bad).unwrap();
+        let run = host_with_input(&arguments, b"A dog\n").fails(65, &path);
+        assert_eq!(run.stdout, "");
+    }
+    std::fs::remove_file(&path).unwrap();
+    host_with_input(&arguments, b"A dog\n").fails(66, &path);
+    host_with_input(&[&arguments[..], &["--system", "x"]].concat(), b"").fails(2, "--system");
 }

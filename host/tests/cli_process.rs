@@ -90,7 +90,7 @@ fn help_and_version_go_to_standard_output() {
     assert!(version.stdout.starts_with("host "), "{}", version.stdout);
     let help = host(&["--help"]).ok().stdout;
     assert!(help.contains("Exit codes:") && help.contains("130"), "{help}");
-    for command in ["generate", "chat", "eval", "perplexity", "pack", "inspect", "bench", "completions"] {
+    for command in ["generate", "chat", "serve", "eval", "perplexity", "pack", "inspect", "bench", "completions"] {
         assert!(help.contains(command), "{command}");
         let text = host(&[command, "--help"]).ok().stdout;
         assert!(text.contains("Example"), "{command} has no examples: {text}");

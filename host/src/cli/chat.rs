@@ -3,24 +3,25 @@
 use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs, SpeedArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
+use super::prompt::read_text;
 use super::replace::NewFile;
-use super::reply::Reply;
-use super::turns::Turns;
-use super::{Global, output, report, signals};
+use super::{Global, output, report, signals, turns};
 use clap::Args;
 use host::engine::Engine;
 use host::generate::run::deadline;
-use host::generate::{Control, Finish, Job, Sampler, Session, Timings, run as generate};
+use host::generate::{Control, Finish, Job, Reply, Sampler, Session, Timings, run as generate};
 use host::load::Tokenizer;
 use host::load::chat::Message;
+use host::load::session::{read_session, write_session};
+use host::load::turns::Turns;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 /reset        forget the conversation
 /system TEXT  new instructions; forgets the conversation
 /stats        how long the last answer took
-/save FILE    write the conversation as JSON
+/save FILE    write the conversation, for --session
 /quit         leave (also Ctrl-D)
 Ctrl-C stops an answer; pressed twice, it leaves.";
 
@@ -46,6 +47,9 @@ pub struct ChatArgs {
     /// Instructions before the conversation (also -sys)
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// Go on with a conversation that /save wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "system")]
+    session: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -59,6 +63,7 @@ pub struct ChatArgs {
 
 struct Chat<'a> {
     args: &'a ChatArgs,
+    model: &'a Model,
     engine: Box<dyn Engine>,
     tokenizer: &'a Tokenizer,
     turns: Turns,
@@ -77,11 +82,14 @@ pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     args.end.limit()?;
     let mut model = Model::open(&args.model, global.quiet)?;
     let tokenizer = model.tokenizer()?;
-    let has_template = model.tokenizer.as_ref().is_some_and(|source| source.template(None).is_some());
-    let fallback = if model.shipped && !has_template { "plain" } else { "auto" };
-    let turns = Turns::select(&model, &tokenizer, args.chat_template.as_deref().unwrap_or(fallback))?;
+    let turns = turns::select(&model, &tokenizer, args.chat_template.as_deref())?;
     let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
+    let model = &model;
+    let messages = match &args.session {
+        Some(path) => read(path, model)?,
+        None => args.system.iter().map(|text| Message::new("system", text)).collect(),
+    };
     let mut session = Session::new(engine.as_mut())?;
     session.guess(args.speed.lookup.into());
     let ends = turns.ends(&tokenizer);
@@ -97,9 +105,8 @@ pub fn run(args: &ChatArgs, global: Global) -> Result<(), CliError> {
     }
     let load = model.load;
     let tokenizer = &tokenizer;
-    let (messages, last) = (Vec::new(), None);
-    let mut chat = Chat { args, engine, tokenizer, turns, sampler, session, ends, messages, last, load, live };
-    chat.reset(args.system.as_deref());
+    let last = None;
+    let mut chat = Chat { args, model, engine, tokenizer, turns, sampler, session, ends, messages, last, load, live };
     let prompt = if output::colours(global.no_color) { "\x1b[32m> \x1b[0m" } else { "> " };
     while let Some(line) = read_line(live.then_some(prompt))? {
         match line.trim() {
@@ -167,11 +174,10 @@ impl Chat<'_> {
     }
 
     fn save(&self, path: &Path) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(&self.messages)
+        let text = write_session(&self.model.identity()?, &self.messages)
             .map_err(|error| CliError::new(Exit::Internal, format!("/save: {error}")))?;
         let mut file = NewFile::create(path)?;
         file.write(text.as_bytes())?;
-        file.write(b"\n")?;
         file.commit()
     }
 
@@ -185,7 +191,7 @@ impl Chat<'_> {
     }
 
     fn answer(&mut self) -> Result<(), CliError> {
-        let prompt = self.turns.tokens(self.tokenizer, &self.messages)?;
+        let prompt = self.tokenizer.encode(&self.turns.text(&self.messages)?, true)?;
         let context = self.engine.config().max_context;
         if prompt.len() >= context {
             let text = format!(
@@ -198,7 +204,7 @@ impl Chat<'_> {
         let mut reply = Reply::new(Some(self.tokenizer), before, &self.args.end.stop);
         let mut failed = None;
         let mut on_token = |_, token| {
-            let written = reply.push(token).and_then(|text| output::write(&text));
+            let written = reply.push(token).map_err(CliError::from).and_then(|text| output::write(&text));
             failed = failed.take().or(written.err());
             failed.is_none() && reply.stopped_by().is_none()
         };
@@ -232,6 +238,13 @@ impl Chat<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// A conversation with this model that `/save` wrote.
+fn read(path: &Path, model: &Model) -> Result<Vec<Message>, CliError> {
+    let text = read_text(path)?;
+    let messages = read_session(text.as_bytes(), &model.identity()?);
+    messages.map_err(|error| CliError::new(Exit::Data, format!("{}: {error}", path.display())))
 }
 
 /// The next line; `None` at the end of input.

@@ -7,7 +7,7 @@ use host::generate::sampler::SettingError;
 use host::image::ImageIoError;
 use host::load::LoadError;
 use host::mmap::FileError;
-use std::{fmt, io, path::Path, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::Path, time::Duration};
 
 /// Exit codes, after BSD's sysexits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,17 @@ impl CliError {
             }
             _ => CliError::new(Exit::Io, format!("{target}: cannot write: {error}")),
         }
+    }
+
+    /// Listening at an address failed.
+    pub fn listen(address: SocketAddr, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::PermissionDenied => Exit::Permission,
+            io::ErrorKind::AddrInUse => Exit::Busy,
+            io::ErrorKind::AddrNotAvailable => Exit::Usage,
+            _ => Exit::System,
+        };
+        CliError::new(exit, format!("{address}: cannot listen: {error}; choose others with --host and --port"))
     }
 
     /// Reading `path` failed.

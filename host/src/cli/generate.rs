@@ -4,14 +4,13 @@ use super::args::{EndArgs, ModelArgs, NumericsArg, SamplingArgs, SpeedArgs};
 use super::exit::{CliError, Exit};
 use super::model::Model;
 use super::prompt::{Prompt, PromptArgs};
-use super::reply::Reply;
-use super::turns::Turns;
-use super::{Global, output, report, signals};
+use super::{Global, output, report, signals, turns};
 use clap::{Args, ValueEnum};
 use host::generate::run::deadline;
-use host::generate::{Control, Finish, Job, Sampler, SamplerSettings, Session, Timings, run as generate};
+use host::generate::{Control, Finish, Job, Reply, Sampler, SamplerSettings, Session, Timings, run as generate};
 use host::load::Tokenizer;
 use host::load::chat::Message;
+use host::load::turns::Turns;
 use serde_json::{Map, Value, json};
 
 /// Most sequences in one batch; more are run one batch after another.
@@ -109,7 +108,7 @@ pub fn run(args: &GenerateArgs, global: Global) -> Result<(), CliError> {
     let mut engine = model.engine(&args.model, args.numerics, global.quiet)?;
     model.release();
     let turns = match (&args.chat_template, &tokenizer) {
-        (Some(name), Some(tokenizer)) => Some(Turns::select(&model, tokenizer, name)?),
+        (Some(name), Some(tokenizer)) => Some(turns::select(&model, tokenizer, Some(name))?),
         _ => None,
     };
     let ends = match (&turns, &tokenizer) {
@@ -171,8 +170,8 @@ fn tokens(
         (Prompt::Text(text), Some(tokenizer)) => {
             let system = args.system.iter().map(|text| Message::new("system", text));
             let messages: Vec<Message> = system.chain([Message::new("user", text)]).collect();
-            let tokens = turns.map(|turns| turns.tokens(tokenizer, &messages));
-            (text.clone(), tokens.unwrap_or_else(|| Ok(tokenizer.encode(text, true)?))?)
+            let chat = turns.map(|turns| turns.text(&messages)).transpose()?;
+            (text.clone(), tokenizer.encode(chat.as_ref().unwrap_or(text), true)?)
         }
         (Prompt::Text(text), None) => (text.clone(), Vec::new()),
         (Prompt::Ids(ids), Some(tokenizer)) => {
@@ -224,7 +223,7 @@ fn run_batch(
         parts.map(|((session, sampler), prompt)| Job { session, prompt, sampler, limit, ends }).collect();
     let mut failed = None;
     let mut on_token = |index: usize, token: u32| {
-        let shown = items[index].reply.push(token);
+        let shown = items[index].reply.push(token).map_err(CliError::from);
         let written = shown.and_then(|text| match (live, show.format) {
             (true, _) => output::write(&text),
             (_, Format::Jsonl) => {

@@ -19,9 +19,9 @@ mod perplexity;
 mod prompt;
 mod random;
 mod replace;
-mod reply;
 mod report;
 mod scoring;
+mod serve;
 mod signals;
 mod stats;
 mod turns;
@@ -62,6 +62,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Hold a conversation
     Chat(chat::ChatArgs),
+    /// Answer programs over HTTP, with OpenAI's API
+    Serve(serve::ServeArgs),
     /// Logits and log-likelihood of a given text
     Eval(eval::EvalArgs),
     /// How well the model predicts a text
@@ -134,6 +136,7 @@ fn dispatch(cli: Cli, notes: &[String]) -> Result<(), CliError> {
     match cli.command {
         Command::Generate(args) => generate::run(&args, global),
         Command::Chat(args) => chat::run(&args, global),
+        Command::Serve(args) => serve::run(args, global),
         Command::Eval(args) => eval::run(&args, global),
         Command::Perplexity(args) => perplexity::run(&args, global),
         Command::Pack(args) => pack::run(&args, global),

@@ -9,6 +9,9 @@ use host::device::SimulatedDevice;
 use host::engine::{Engine, ReferenceEngine};
 use host::image::{is_image, open_image};
 use host::load::{LoadOptions, LoadedModel, SourceInfo, Tokenizer, TokenizerSource, load_model};
+use host::mmap::MappedFile;
+use sha2::{Digest as _, Sha256};
+use spec::format::image::Digest;
 use spec::model::{ModelConfig, ModelWeights};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -127,9 +130,26 @@ impl Model {
         }
     }
 
+    /// What identifies the model: a hash of its files, which are read for it, and of its tokenizer.
+    pub fn identity(&self) -> Result<String, CliError> {
+        let mut hash = Sha256::new().chain_update(self.format.as_bytes());
+        for (path, _) in &self.files {
+            hash.update(Sha256::digest(&*MappedFile::open(path)?.bytes()));
+        }
+        if let Some(tokenizer) = &self.tokenizer {
+            hash.update(Sha256::digest(&tokenizer.json));
+        }
+        Ok(Digest(hash.finalize().into()).to_string())
+    }
+
     /// Whether the plain, single-threaded model would run.
     pub fn is_reference(args: &ModelArgs, numerics: NumericsArg) -> bool {
         backend(args, numerics) == Backend::Reference
+    }
+
+    /// Whether a device would run, which can be lost and come back.
+    pub fn is_board(args: &ModelArgs) -> bool {
+        matches!(args.backend, Some(Backend::Axi | Backend::Xdma))
     }
 
     /// An engine for this model; which one follows from backend and numerics, never silently.

@@ -10,11 +10,12 @@
 
 use super::{clock, error::shorten, tokenizer::TokenizerSource};
 use minijinja::{Environment, Error, ErrorKind, Value, context, value::Kwargs};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
 /// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: String,

@@ -13,10 +13,12 @@ pub mod hf;
 pub mod json;
 mod meter;
 pub mod safetensors;
+pub mod session;
 pub mod ternary;
 pub mod testkit;
 pub mod tokenizer;
 pub mod tokenizer_json;
+pub mod turns;
 
 pub use error::LoadError;
 pub use meter::{NoProgress, Progress};

@@ -1,9 +1,8 @@
 //! The text of tokens as they come: whole characters, up to a stop string.
 
-use super::exit::CliError;
-use host::generate::StopGate;
-use host::load::Tokenizer;
-use host::load::tokenizer::DecodeStream;
+use super::stop::StopGate;
+use crate::load::tokenizer::DecodeStream;
+use crate::load::{LoadError, Tokenizer};
 
 /// A text that grows token by token.
 pub struct Reply<'a> {
@@ -22,7 +21,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Takes a token; returns the text that may be shown now.
-    pub fn push(&mut self, token: u32) -> Result<String, CliError> {
+    pub fn push(&mut self, token: u32) -> Result<String, LoadError> {
         let piece = match &mut self.stream {
             Some(stream) => stream.push(token)?.unwrap_or_default(),
             None if self.text.is_empty() => token.to_string(),
@@ -34,7 +33,7 @@ impl<'a> Reply<'a> {
     }
 
     /// The text that was held back, once no more tokens come.
-    pub fn finish(&mut self) -> Result<String, CliError> {
+    pub fn finish(&mut self) -> Result<String, LoadError> {
         let tail = match &mut self.stream {
             Some(stream) => stream.flush()?.unwrap_or_default(),
             None => String::new(),
