@@ -84,7 +84,7 @@ impl Vmem {
         let readers = READERS.map(|r| m.sink(&format!("{r}_rd"), &[("addr", uint(addr))]));
 
         let split = depths[0];
-        let second = |address: &Expr| address.ge(&lit(split.into(), addr));
+        let second = |address: &Expr| at_least(address, split);
         let slot = 32 * lanes;
         // valid bits of the second bank's readers beside those of the first, in the cycle of the answer
         let (mut answers, mut valids) = (Vec::new(), Vec::new());
@@ -194,6 +194,20 @@ impl Vmem {
         }
         design.add(m)
     }
+}
+
+/// `value >= bound` as a few gates: a comparator would take a carry chain for what a few high bits decide.
+fn at_least(value: &Expr, bound: u64) -> Expr {
+    let set = |bit: u32| bound >> bit & 1 == 1;
+    // from the lowest set bit of the bound up: equal so far, or larger
+    (bound.trailing_zeros()..value.width())
+        .map(|bit| (value.bit(bit), set(bit)))
+        .fold(None, |below: Option<Expr>, (bit, set)| match (below, set) {
+            (None, _) => Some(bit),
+            (Some(below), true) => Some(bit & below),
+            (Some(below), false) => Some(bit | below),
+        })
+        .unwrap_or_else(|| lit(1, 1))
 }
 
 /// Whether any request is there, and of each whether none is before it.
