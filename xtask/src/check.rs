@@ -1,7 +1,7 @@
 //! The README's test command.
 
 use crate::run::{run, run_with, target, works};
-use crate::tools;
+use crate::{synth, tools};
 use anyhow::{Context, Result};
 use hw::preset::BUILT_IN;
 
@@ -48,6 +48,7 @@ pub fn everything() -> Result<()> {
     verilog()?;
     fusesoc()?;
     run("cargo", &["test", "--workspace", "--locked"])?;
+    synth::budget()?;
     run_with("cargo", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     println!("all checks passed");
     Ok(())

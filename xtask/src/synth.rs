@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct SynthArgs {
     /// Built-in preset or a path ending in .toml
     #[arg(long, default_value = "kv260")]
@@ -138,6 +138,12 @@ fn report(modules: &BTreeMap<String, Area>, seen: &BTreeMap<String, u64>, sum: &
     text
 }
 
+/// The committed budget of the board's preset.
+pub fn budget() -> Result<()> {
+    let (preset, budget) = ("kv260".to_string(), Some("bench/kv260-area.json".to_string()));
+    synth(&SynthArgs { preset, budget, worst: 12, ..SynthArgs::default() })
+}
+
 /// Synthesises a preset and prints what it takes.
 pub fn synth(args: &SynthArgs) -> Result<()> {
     let machine = preset::load(&args.preset)?;
@@ -168,6 +174,7 @@ pub fn synth(args: &SynthArgs) -> Result<()> {
         (name.clone(), entry)
     };
     amounts["modules"] = Value::Object(seen.iter().map(own).collect());
+    amounts["tool"] = json!(output(tool, &["-V"])?.trim());
     if let Some(file) = &args.json {
         std::fs::write(root().join(file), format!("{amounts:#}\n"))?;
     }
@@ -242,18 +249,25 @@ fn check(amounts: &Value, file: &Path) -> Result<()> {
 }
 
 /// What exceeds a budget: totals by 2 %, modules by 2 % or 8, levels by one. A module that the budget does not know
-/// counts only in the totals, and is named.
+/// counts only in the totals, and is named. Another version of Yosys maps everything a little differently: with one, only
+/// totals count, and 10 % more are allowed.
 fn grown(amounts: &Value, budget: &Value) -> Vec<String> {
     let mut grown = Vec::new();
+    let same_tool = amounts["tool"] == budget["tool"];
+    let factor = if same_tool { 1.02 } else { 1.1 };
     let mut compare = |place: &str, now: &Value, allowed: &Value, slack: f64| {
         for name in RESOURCES {
             let (now, allowed) = (now[name].as_f64().unwrap_or(0.0), allowed[name].as_f64().unwrap_or(0.0));
-            if now > (allowed * 1.02).max(allowed + slack) {
+            if now > (allowed * factor).max(allowed + slack) {
                 grown.push(format!("  {place}: {name} grew from {allowed} to {now}"));
             }
         }
     };
     compare("total", amounts, budget, 0.0);
+    if !same_tool {
+        println!("the budget was counted by {}, this by {}: only totals count", budget["tool"], amounts["tool"]);
+        return grown;
+    }
     let none = serde_json::Map::new();
     let modules = amounts["modules"].as_object().unwrap_or(&none);
     for (name, now) in modules {
@@ -287,6 +301,11 @@ mod tests {
         let all = grown(&of(1021.0, 7), &of(1000.0, 6));
         assert_eq!(all.len(), 3, "{all:?}");
         assert!(all[2].contains("6 to 7 levels"));
+        let mut other = of(1090.0, 7);
+        other["tool"] = json!("another one");
+        assert_eq!(grown(&other, &of(1000.0, 6)), [""; 0]);
+        other["LUT"] = json!(1110.0);
+        assert_eq!(grown(&other, &of(1000.0, 6)).len(), 1);
         // small modules may grow by a few LUTs
         assert_eq!(grown(&of(18.0, 6), &of(10.0, 6)), ["  total: LUT grew from 10 to 18"]);
     }

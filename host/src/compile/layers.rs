@@ -127,11 +127,16 @@ impl<'a> LayerPlan<'a> {
             if attends {
                 late[bank - 1].step(e, g, bank - 1, &None)?;
             }
-            late[bank].attend(e, g, bank)?;
-            // codes of the last two tiles wait until the first bank's activations of the next matrix are made
-            match e.banks > 1 && bank + 1 == e.banks && number + 2 >= items.len() {
-                true => e.put_off(|e| late[bank].codes(e, g, bank, &codes[number]))?,
-                false => late[bank].codes(e, g, bank, &codes[number])?,
+            // codes of the last two tiles, and what follows them, wait until the first bank's activations of the next
+            // matrix are made
+            let from_last = if e.banks > 1 && bank + 1 == e.banks { items.len() - number } else { usize::MAX };
+            match from_last {
+                1 => e.put_off(|e| late[bank].step(e, g, bank, &codes[number]))?,
+                2 => {
+                    late[bank].attend(e, g, bank)?;
+                    e.put_off(|e| late[bank].codes(e, g, bank, &codes[number]))?;
+                }
+                _ => late[bank].step(e, g, bank, &codes[number])?,
             }
             match through && !attends {
                 true => late[bank - 1].step(e, g, bank - 1, &None),

@@ -94,6 +94,10 @@ fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     Test { attend: &Attend { banks: 2, ..small(6, 2, 2, 8, 4, 1) }, kinds: KINDS, bug }.check(rng)
 }
 
+fn shared(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    Test { attend: &Attend { banks: 2, ..small(8, 1, 2, 8, 2, 2) }, kinds: KINDS, bug }.check(rng)
+}
+
 /// Bugs that the bench must catch.
 pub const MUTATIONS: &[Mutation] = &[
     own_bug("attend: masked positions have weights", planted, "masked_q <= ", "masked_q <= 1'b0 & "),
@@ -108,6 +112,14 @@ pub const MUTATIONS: &[Mutation] = &[
         planted,
         "wire walk_step = ",
         "wire walk_step = (front_q == 3'd1) | ",
+    ),
+    own_bug("attend: a run's second part forgotten", shared, "sent = given & (second_q | ~two_parts)", "sent = given"),
+    own_bug("attend: both parts are the first", shared, "part_offset = second_q ? ", "part_offset = 1'b0 ? "),
+    own_bug(
+        "attend: a front does not wait for its inverses",
+        planted,
+        "wire hand = inverted_q",
+        "wire hand = inverting_q",
     ),
     own_bug("attend: inverse of another slot", planted, "wire fresh = ", "wire fresh = ~(|invert_q) & "),
 ];

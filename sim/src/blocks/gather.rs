@@ -128,7 +128,7 @@ fn unit() -> Box<dyn Block> {
 
 /// Planted bugs of the gatherer.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("gather: missing columns not zero", unit, "times_y & {32{real_q9}}", "times_y"),
-    bug("gather: words without a place", unit, "booked_q != 4'd8", "1'b1"),
+    bug("gather: missing columns not zero", unit, "times0_y & {32{real_q9}}", "times0_y"),
+    bug("gather: words without a place", unit, "booked_q != 5'd16", "1'b1"),
     bug("gather: unused slots read", unit, "skip = weigh_q & ~valid_q", "skip = weigh_q & 1'b0"),
 ];

@@ -117,7 +117,9 @@ fn unit() -> Box<dyn Block> {
 
 /// Planted bugs of the writer.
 pub const MUTATIONS: &[Mutation] = &[
-    bug("kv_write: a row is not padded", unit, "row & {128{at_word < {14'd0, filled_q}}}", "row"),
+    bug("kv_write: a row is not padded", unit, "row & {128{at_word < {14'd0, name[19:18]}}}", "row"),
     bug("kv_write: unused slots written", unit, "skip = weigh_q & ~valid_q", "skip = weigh_q & 1'b0"),
-    bug("kv_write: rows of a vector keep their end", unit, "cleared = start | vector_ends", "cleared = start"),
+    bug("kv_write: rows of a vector keep their end", unit, "word_q <= code_ends ? ", "word_q <= 1'b0 ? "),
+    bug("kv_write: two vectors in one place", unit, "put_q <= ~put_q", "put_q <= put_q"),
+    bug("kv_write: a third vector is taken", unit, "kv_code_ready_o = ~rows_q[1]", "kv_code_ready_o = ~(&rows_q)"),
 ];

@@ -269,9 +269,10 @@ pub const MUTATIONS: &[Mutation] = &[
     bug(
         "act_buffer: a cut table keeps columns of the next",
         small,
-        "wire [2:0] take = whole ? ",
-        "wire [2:0] take = 1'b1 ? ",
+        "wire [3:0] take_one = (big | ",
+        "wire [3:0] take_one = (1'b1 | ",
     ),
+    bug("act_buffer: second table of a pair lost", small, "(next_table & {64{second1}})", "(next_table & {64{1'b0}})"),
     bug("act_buffer: segment not filled", small, "(cut_ends | fill_q) & ~last_pass", "(cut_ends | fill_q) & 1'b0"),
     bug("act_buffer: dropped beats packed", small, "drop_q & (near_valid_q & near_last_q)", "drop_q & near_valid_q"),
     bug("matrix: idle with sums in the queue", small, "idle_o = ~active_q & ", "idle_o = ~active_q | "),
