@@ -34,7 +34,7 @@ fn kv_write() {
 fn gather() {
     let mut rng = Rng::announced("gather", 42);
     for (slots, token_groups, columns, bytes) in SHAPES {
-        let unit = Gather { slots, token_groups, banks: 1 + slots % 2, columns, bytes, vm_words: 21 };
+        let unit = Gather { slots, token_groups, banks: 1 + slots % 2, columns, bytes, vm_words: 45 };
         let case = GatherCase::random(unit, &mut rng);
         must_pass(&format!("{unit:?}"), &mut rng, &case);
     }

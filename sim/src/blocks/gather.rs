@@ -43,7 +43,7 @@ impl Block for GatherCase {
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {
         let u = &self.unit;
         let (v, ng, l, d) = (u.slots as usize, u.token_groups as usize, u.columns as usize, u.bytes as usize);
-        let words = count(rng, size, u.vm_words.min(12)) as usize;
+        let words = count(rng, size, u.vm_words.min(28)) as usize;
         let dst = rng.below(u.vm_words - words as u64 + 1) as usize;
         let code_beats = match rng.below(3) {
             0 => rng.within(1, (words * l).div_ceil(d) as u64) as usize,
@@ -122,7 +122,7 @@ impl Block for GatherCase {
 }
 
 fn unit() -> Box<dyn Block> {
-    let unit = Gather { slots: 2, token_groups: 2, banks: 2, columns: 4, bytes: 8, vm_words: 20 };
+    let unit = Gather { slots: 2, token_groups: 2, banks: 2, columns: 4, bytes: 8, vm_words: 40 };
     Box::new(GatherCase::random(unit, &mut Rng::new(3)))
 }
 
