@@ -62,6 +62,8 @@ pub struct Driver<T: Transport> {
     /// Code and details of the last pass's fault, which has not been mended.
     pub(super) last_fault: Option<(u8, u32)>,
     pub(super) stats: Stats,
+    /// What the counter of idle cycles said when it was read last.
+    pub(super) idle_cycles: u64,
     pub(super) loading: Loading,
 }
 
@@ -86,6 +88,7 @@ impl<T: Transport + Send> Driver<T> {
             polling: false,
             last_fault: None,
             stats,
+            idle_cycles: 0,
             loading,
         };
         // passes of another run must not be taken for this one's

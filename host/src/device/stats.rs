@@ -2,7 +2,7 @@
 
 use super::RunError;
 use super::driver::Driver;
-use spec::regs::COUNTERS;
+use spec::regs::{COUNTERS, IDLE};
 use spec::transport::Transport;
 use std::time::Duration;
 
@@ -55,9 +55,13 @@ impl<T: Transport + Send> Driver<T> {
         COUNTERS.iter().map(|c| Ok((c.name, self.wide(offset(c.low), offset(c.high))?))).collect()
     }
 
-    /// The same, with the beats of every port.
+    /// The same, with the beats of every port; IDLE, which no start clears, since the last call.
     pub fn all_counters(&mut self) -> Result<Counts, RunError> {
         let mut all: Counts = self.counters()?.into_iter().map(|(name, count)| (name.to_string(), count)).collect();
+        for (_, count) in all.iter_mut().filter(|(name, _)| name == IDLE) {
+            let before = std::mem::replace(&mut self.idle_cycles, *count);
+            *count = count.saturating_sub(before);
+        }
         for port in 0..self.expected.shape.ports as u32 {
             let at = |name: &str| spec::regs::offset(name) + 8 * port;
             all.push((format!("PORT_BEATS[{port}]"), self.wide(at("PORT_BEATS_LO"), at("PORT_BEATS_HI"))?));
