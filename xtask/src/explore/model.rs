@@ -50,16 +50,16 @@ const SUM_QUEUE: f64 = 512.0;
 /// Cycles around one vector in the quantiser, one matrix, one job of attention and all of them (and how often the
 /// memory's latency), one slot's embedding, a pass.
 const VECTOR: f64 = 170.0;
-const HEAD_VECTOR: f64 = 6.0;
+const HEAD_VECTOR: f64 = 2.0;
 const MATRIX: f64 = 60.0;
 const TABLES: f64 = 117.0;
 const JOB: f64 = 105.0;
 const ATTEND: f64 = 1240.0;
 const ATTEND_LATENCY: f64 = 17.5;
-const EMBEDDING: f64 = 2050.0;
+const EMBEDDING: f64 = 690.0;
 const PASS: f64 = 700.0;
 /// With two banks: what the other bank's tiles do not hide in a layer, in walks over a bank's vectors.
-const EXPOSED: f64 = 1.92;
+const EXPOSED: f64 = 0.53;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
@@ -116,11 +116,10 @@ impl Clock<'_> {
     /// Norm and codes of vectors of `cols` columns, all groups.
     fn quantise(&mut self, cols: u64) {
         let words = cols.div_ceil(self.machine.lanes().into()) as f64;
-        let tables = cols.div_ceil(3) as f64;
         let streaming = self.held < self.room - 1.0 && self.left > 0.0;
         let late = if streaming { (words - NORM_QUEUE).max(0.0) * self.throttle } else { 0.0 };
-        // the second walk of a group goes beside the first one of the next
-        let group = words.max(tables);
+        // the second walk of a group goes beside the first one of the next; codes to tables take a cycle more a segment
+        let group = words * 25.0 / 24.0;
         self.wait(VECTOR + late + group * self.groups + words);
     }
 
