@@ -34,7 +34,7 @@ fn falcon3_1b() -> ModelConfig {
 pub fn shape(name: &str) -> Option<ModelConfig> {
     let mut config = match name {
         "0.73b" | "0.73b-4p" => bitnet_large(),
-        "2b4t" => bitnet_2b4t(),
+        "2b4t" | "2b4t-4p" => bitnet_2b4t(),
         "falcon3-1b" => falcon3_1b(),
         _ => return None,
     };

@@ -31,6 +31,9 @@ pub struct SynthArgs {
     /// Fail if a resource or a module exceeds the one in this JSON file by more than 2 %, or has longer ways
     #[arg(long)]
     budget: Option<String>,
+    /// Compare totals only, and allow 5 % more: the same Verilog in another folder maps a little differently
+    #[arg(long, requires = "budget")]
+    totals: bool,
     /// Modules in the list of longest ways
     #[arg(long, default_value_t = 12)]
     worst: usize,
@@ -141,7 +144,7 @@ fn report(modules: &BTreeMap<String, Area>, seen: &BTreeMap<String, u64>, sum: &
 /// The committed budget of the board's preset.
 pub fn budget() -> Result<()> {
     let (preset, budget) = ("kv260".to_string(), Some("bench/kv260-area.json".to_string()));
-    synth(&SynthArgs { preset, budget, worst: 12, ..SynthArgs::default() })
+    synth(&SynthArgs { preset, budget, totals: true, worst: 12, ..SynthArgs::default() })
 }
 
 /// Synthesises a preset and prints what it takes.
@@ -179,7 +182,7 @@ pub fn synth(args: &SynthArgs) -> Result<()> {
         std::fs::write(root().join(file), format!("{amounts:#}\n"))?;
     }
     if let Some(file) = &args.budget {
-        check(&amounts, &root().join(file))?;
+        check(&amounts, &root().join(file), args.totals)?;
     }
     fits(&sum, machine.board)
 }
@@ -233,10 +236,10 @@ fn ways(timings: &BTreeMap<String, Timing>, seen: &BTreeMap<String, u64>, count:
 }
 
 /// Fails if a resource or a module has grown past a committed budget.
-fn check(amounts: &Value, file: &Path) -> Result<()> {
+fn check(amounts: &Value, file: &Path, totals: bool) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
     let budget: Value = serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?;
-    let grown = grown(amounts, &budget);
+    let grown = grown(amounts, &budget, totals);
     ensure!(
         grown.is_empty(),
         "{} past the budget in {}:\n{}\nshrink the change, or renew the budget with --json and say why in the commit",
@@ -249,12 +252,16 @@ fn check(amounts: &Value, file: &Path) -> Result<()> {
 }
 
 /// What exceeds a budget: totals by 2 %, modules by 2 % or 8, levels by one. A module that the budget does not know
-/// counts only in the totals, and is named. Another version of Yosys maps everything a little differently: with one, only
-/// totals count, and 10 % more are allowed.
-fn grown(amounts: &Value, budget: &Value) -> Vec<String> {
+/// counts only in the totals, and is named. `totals`: nothing else counts, and 5 % more are allowed; with another version
+/// of Yosys than the budget's 10 %.
+fn grown(amounts: &Value, budget: &Value, totals: bool) -> Vec<String> {
     let mut grown = Vec::new();
     let same_tool = amounts["tool"] == budget["tool"];
-    let factor = if same_tool { 1.02 } else { 1.1 };
+    let factor = match (same_tool, totals) {
+        (false, _) => 1.1,
+        (true, true) => 1.05,
+        (true, false) => 1.02,
+    };
     let mut compare = |place: &str, now: &Value, allowed: &Value, slack: f64| {
         for name in RESOURCES {
             let (now, allowed) = (now[name].as_f64().unwrap_or(0.0), allowed[name].as_f64().unwrap_or(0.0));
@@ -266,6 +273,8 @@ fn grown(amounts: &Value, budget: &Value) -> Vec<String> {
     compare("total", amounts, budget, 0.0);
     if !same_tool {
         println!("the budget was counted by {}, this by {}: only totals count", budget["tool"], amounts["tool"]);
+    }
+    if totals || !same_tool {
         return grown;
     }
     let none = serde_json::Map::new();
@@ -296,17 +305,19 @@ mod tests {
     #[test]
     fn growth_is_named() {
         let of = |lut: f64, levels: u64| json!({ "LUT": lut, "modules": { "m": { "LUT": lut, "levels": levels } } });
-        assert_eq!(grown(&of(1000.0, 6), &of(1000.0, 6)), [""; 0]);
-        assert_eq!(grown(&of(1019.0, 5), &of(1000.0, 6)), [""; 0]);
-        let all = grown(&of(1021.0, 7), &of(1000.0, 6));
+        assert_eq!(grown(&of(1000.0, 6), &of(1000.0, 6), false), [""; 0]);
+        assert_eq!(grown(&of(1019.0, 5), &of(1000.0, 6), false), [""; 0]);
+        let all = grown(&of(1021.0, 7), &of(1000.0, 6), false);
         assert_eq!(all.len(), 3, "{all:?}");
         assert!(all[2].contains("6 to 7 levels"));
         let mut other = of(1090.0, 7);
         other["tool"] = json!("another one");
-        assert_eq!(grown(&other, &of(1000.0, 6)), [""; 0]);
+        assert_eq!(grown(&other, &of(1000.0, 6), false), [""; 0]);
         other["LUT"] = json!(1110.0);
-        assert_eq!(grown(&other, &of(1000.0, 6)).len(), 1);
+        assert_eq!(grown(&other, &of(1000.0, 6), false).len(), 1);
+        assert_eq!(grown(&of(1040.0, 7), &of(1000.0, 6), true), [""; 0]);
+        assert_eq!(grown(&of(1060.0, 6), &of(1000.0, 6), true).len(), 1);
         // small modules may grow by a few LUTs
-        assert_eq!(grown(&of(18.0, 6), &of(10.0, 6)), ["  total: LUT grew from 10 to 18"]);
+        assert_eq!(grown(&of(18.0, 6), &of(10.0, 6), false), ["  total: LUT grew from 10 to 18"]);
     }
 }
