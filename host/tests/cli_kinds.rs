@@ -77,3 +77,19 @@ fn every_kind_of_model_evaluates_packs_and_agrees() {
         std::fs::remove_file(image).unwrap();
     }
 }
+
+#[test]
+fn a_head_of_fewer_planes_costs_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, image) = (dir.path().join("model"), dir.path().join("packed.tercet"));
+    std::fs::create_dir(&path).unwrap();
+    hf::write(&path, &Tiny::new(3, true), Family::BitnetPacked);
+    let five = logits(dir.path(), &path, &["--numerics", "device"]);
+    host(&["pack", "-q", &path_text(&path), "-o", &path_text(&image), "--head-planes", "4"]).ok();
+    let four = logits(dir.path(), &image, &[]);
+    let error = power(five.iter().zip(&four).map(|(a, b)| a - b)) / power(five.iter().copied());
+    assert!(error > 0.0 && error < 0.02, "{error}");
+    assert_eq!(four, logits(dir.path(), &image, &["--backend", "reference"]));
+    let refused = host(&["pack", "-q", &path_text(&path), "-o", &path_text(&image), "--head-planes", "2"]);
+    refused.fails(2, "expected 3 to 5");
+}

@@ -3,10 +3,12 @@
 use super::*;
 use crate::compile::Options;
 use crate::engine::{Engine, EngineError, ReferenceEngine, SequenceId, Step, Want};
+use spec::format::table::Table;
 use spec::model::{
     Activation, ModelConfig, ModelWeights, Numerics,
     random::{self, RandomSpec, WeightKind},
 };
+use spec::program::Op;
 
 const PLAIN: RandomSpec = RandomSpec::PLAIN;
 
@@ -133,6 +135,26 @@ fn every_kind_of_model_on_every_machine() {
                 let row = position * config.vocab..(position + 1) * config.vocab;
                 assert!(bits(&last) == bits(&want[row]), "{at}: token {position}");
             }
+        }
+    }
+}
+
+/// A head whose codes fit fewer planes is read in fewer planes, whole or as a shortlist, and gives the same logits.
+#[test]
+fn heads_of_fewer_planes() {
+    let tokens: Vec<u32> = (0..9u32).map(|i| (i * 13 + 5) % 50).collect();
+    for planes in 1..=5 {
+        let mut weights = random::model(&random::small(), PLAIN);
+        weights.head = Some(Table::Coded(weights.embed.coded_in(planes)));
+        let want = reference(&weights, &tokens);
+        for shape in machines() {
+            let options = Options { shortlist: Some(0), ..Options::default() };
+            let mut device = ReferenceDevice::compiled(&weights, &shape, options, 1).unwrap();
+            let head = device.image().full.descriptors.iter().filter(|d| d.op() == Some(Op::Linear)).next_back();
+            assert_eq!(head.map(|d| d.get("planes") as usize), Some(planes));
+            let id = device.new_sequence().unwrap();
+            let got = device.forward(&[step(id, &tokens, Want::All)]).unwrap().remove(0);
+            assert!(bits(&got) == bits(&want), "{planes} planes");
         }
     }
 }
