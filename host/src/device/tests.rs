@@ -150,7 +150,7 @@ fn heads_of_fewer_planes() {
         for shape in machines() {
             let options = Options { shortlist: Some(0), ..Options::default() };
             let mut device = ReferenceDevice::compiled(&weights, &shape, options, 1).unwrap();
-            let head = device.image().full.descriptors.iter().filter(|d| d.op() == Some(Op::Linear)).next_back();
+            let head = device.image().full.descriptors.iter().rfind(|d| d.op() == Some(Op::Linear));
             assert_eq!(head.map(|d| d.get("planes") as usize), Some(planes));
             let id = device.new_sequence().unwrap();
             let got = device.forward(&[step(id, &tokens, Want::All)]).unwrap().remove(0);
