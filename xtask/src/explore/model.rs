@@ -58,8 +58,10 @@ const ATTEND: f64 = 1240.0;
 const ATTEND_LATENCY: f64 = 17.5;
 const EMBEDDING: f64 = 690.0;
 const PASS: f64 = 700.0;
-/// With two banks: what the other bank's tiles do not hide in a layer, in walks over a bank's vectors.
-const EXPOSED: f64 = 0.53;
+/// With two banks: what the other bank's tiles do not hide in a layer, in walks over a bank's vectors; and the share of
+/// a ring of weights behind which a bank's norm before the down projection hides.
+const EXPOSED: f64 = 0.29;
+const HIDDEN: f64 = 0.65;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
@@ -191,7 +193,11 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         let both: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
         clock.work(both as f64, 2.0 * both as f64);
         let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
-        clock.wait(EXPOSED * columns as f64 * f64::from(machine.token_groups()));
+        let groups = f64::from(machine.token_groups());
+        clock.wait(EXPOSED * columns as f64 * groups);
+        let words = model.ffn.div_ceil(machine.lanes().into()) as f64;
+        let norm = VECTOR + words * (groups * 25.0 / 24.0 + 1.0);
+        clock.wait(2.0 * (norm - HIDDEN * clock.room).max(0.0));
     }
     for _ in 0..if wide { 0 } else { model.layers } {
         clock.quantise(model.hidden);
