@@ -125,7 +125,7 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
                     row["cycles"], row["tok_s"], outcome.seconds
                 );
                 match cli.layers {
-                    Some(layers) => println!("{}", trial::text(&rig, &case, &outcome, layers / 2)),
+                    Some(layers) => println!("{}", trial::text(&rig, &case, &outcome, layers / 2)?),
                     None => rows.put(row)?,
                 }
             }

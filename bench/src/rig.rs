@@ -4,7 +4,7 @@ use crate::cases::{Case, Head, Kind};
 use crate::plan::Plan;
 use crate::profile::Profile;
 use anyhow::{Context, Result, anyhow, ensure};
-use host::compile::DeviceImage;
+use host::compile::{DeviceImage, Program};
 use host::device::driver::{Driver, Patience};
 use host::device::residency::device_bytes;
 use host::device::simulated::expected;
@@ -16,6 +16,7 @@ use sim::device::{SimDevice, SimOptions};
 use spec::device::{Pass, Slot};
 use spec::model::random::Rng;
 use spec::program::{LINE, PACKET, stream};
+use spec::regs::IDLE;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -109,8 +110,19 @@ impl Rig {
         Slot { valid: true, token, position: position as u32, cache, run: run as u8 }
     }
 
+    /// The program of a pass of a case.
+    pub fn program(&self, case: &Case, slots: usize, want_best: u64) -> Result<&Program> {
+        match case.head {
+            Head::Shortlist if want_best != 0 && slots == 1 => {
+                self.image.shortlist.as_ref().context("this model has no shortlist")
+            }
+            // logits, so that the head is the exact one
+            _ => Ok(self.image.program(slots, want_best, 0)),
+        }
+    }
+
     /// Slots of each pass, and those whose best token is wanted.
-    fn passes(&self, case: &Case) -> Vec<(Vec<Slot>, u64)> {
+    pub fn passes(&self, case: &Case) -> Vec<(Vec<Slot>, u64)> {
         let bank = self.image.shape.tokens;
         let p = if self.image.wide.is_some() { self.image.shape.slots() } else { bank };
         match case.kind {
@@ -154,13 +166,7 @@ impl Rig {
             seconds: 0.0,
         };
         for (slots, want_best) in passes {
-            let program = match case.head {
-                Head::Shortlist if want_best != 0 && slots.len() == 1 => {
-                    self.image.shortlist.as_ref().context("this model has no shortlist")?
-                }
-                // logits, so that the head is the exact one
-                _ => self.image.program(slots.len(), want_best, 0),
-            };
+            let program = self.program(case, slots.len(), want_best)?;
             let weights = program
                 .descriptors
                 .iter()
@@ -179,7 +185,8 @@ impl Rig {
             self.driver.transport_mut().observe(None);
             outcome.best = result.with_context(|| case.to_string())?.best;
             let counters = self.driver.counters()?;
-            for (at, (name, value)) in counters.into_iter().enumerate() {
+            // what passed between passes is the simulation's own business
+            for (at, (name, value)) in counters.into_iter().filter(|(name, _)| *name != IDLE).enumerate() {
                 match outcome.counters.get_mut(at) {
                     Some((_, sum)) => *sum += value,
                     None => outcome.counters.push((name, value)),

@@ -5,7 +5,6 @@ use host::compile::{DeviceImage, Options, compile};
 use host::cpu::bench::{bitnet_2b4t, bitnet_large, random_weights};
 use hw::preset::Machine;
 use spec::format::matrix::Encoding;
-use spec::format::table::Table;
 use spec::model::{Activation, ModelConfig, ModelWeights};
 
 /// Positions that every benchmark model has room for.
@@ -49,7 +48,7 @@ pub fn weights(name: &str, sherry: bool, layers: Option<usize>) -> Result<ModelW
     let mut weights = random_weights(&config, if sherry { Encoding::Sherry } else { Encoding::Trit5 }, 1);
     if name.ends_with("-4p") {
         // as `host pack --head-planes 4`
-        weights.head = Some(Table::Coded(weights.head.as_ref().unwrap_or(&weights.embed).coded_in(4)));
+        weights.narrow_head(4);
     }
     Ok(weights)
 }

@@ -1,21 +1,18 @@
 //! A layer of a model with few layers, in words: for work on the compiler and the units.
 
-use crate::cases::{Case, Kind};
+use crate::cases::Case;
 use crate::plan::PHASES;
 use crate::profile::Cause;
 use crate::rig::{Outcome, Rig};
+use anyhow::Result;
 
 /// Letters of the units of a wait mask, first bit first: gather, quantiser, engine, epilogue, attention, cache writer.
 const LETTERS: &str = "GQEPAK";
 
 /// The layer's descriptors of the last pass, what was busy while which one was in issue, and causes of lost cycles.
-pub fn text(rig: &Rig, case: &Case, outcome: &Outcome, layer: usize) -> String {
-    let slots = match case.kind {
-        Kind::Decode { .. } => 1,
-        Kind::Batch { sequences, .. } => sequences,
-        Kind::Prefill { tokens } => tokens.min(rig.image().shape.slots()),
-    };
-    let program = rig.image().program(slots, 0, 0);
+pub fn text(rig: &Rig, case: &Case, outcome: &Outcome, layer: usize) -> Result<String> {
+    let (slots, want_best) = rig.passes(case).pop().unwrap_or_default();
+    let program = rig.program(case, slots.len(), want_best)?;
     let label = layer as u16;
     let mut text = String::new();
     for (index, d) in program.descriptors.iter().enumerate().filter(|(_, d)| d.label() == label) {
@@ -30,5 +27,5 @@ pub fn text(rig: &Rig, case: &Case, outcome: &Outcome, layer: usize) -> String {
     for cause in Cause::ALL {
         text += &format!("{:>10}  {}\n", outcome.profile.cause(cause), cause.name());
     }
-    text
+    Ok(text)
 }

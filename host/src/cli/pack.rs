@@ -8,7 +8,6 @@ use host::image::{ImageExtras, is_image, open_image, pack, write_image};
 use host::load::{LoadOptions, load_model};
 use serde_json::json;
 use spec::format::planes::PLANES;
-use spec::format::table::Table;
 use spec::model::ModelWeights;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -44,11 +43,10 @@ fn planes(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Codes the head with fewer planes; the embedding, whose rows nobody streams, keeps all of them.
+/// A head of all planes stays as it is.
 fn narrow_head(weights: &mut ModelWeights, planes: usize) {
     if planes < PLANES {
-        let head = weights.head.as_ref().unwrap_or(&weights.embed).coded_in(planes);
-        weights.head = Some(Table::Coded(head));
+        weights.narrow_head(planes);
     }
 }
 

@@ -5,7 +5,6 @@ use super::error::CompileError;
 use super::matrix::{Layout, Matrix, build_words, tiles};
 use super::memory::{CacheGeometry, Heads};
 use super::shortlist::Planes;
-use spec::format::table::CodedMatrix;
 use spec::model::{Activation, ModelConfig, ModelWeights, weights::Layer};
 use spec::numerics::{f32ops::flush, softmax::score_factor};
 use spec::program::{DeviceShape, LABEL_NONE, Op, epilogue, quant};
@@ -312,8 +311,8 @@ pub(super) fn head_layout(shape: &DeviceShape, hidden: usize) -> Layout {
     Layout { sherry: false, cols: hidden, seg_cols: shape.segment(false), group_cols: hidden }
 }
 
-/// Final norm and logits of the last bank: all planes that the table's codes need of every tile, the heaviest first.
-pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, table: &CodedMatrix) -> Result<(), CompileError> {
+/// Final norm and logits of the last bank: all planes that its codes need of every tile, the heaviest first.
+pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, planes: &Planes<'_>) -> Result<(), CompileError> {
     let c = &weights.config;
     let (q, bank) = (e.shape.rows, e.banks - 1);
     e.label = LABEL_NONE;
@@ -323,14 +322,13 @@ pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, table: &CodedMat
     let input = Input { src: e.map(0).x, cols: c.hidden, norm: Some((&weights.final_norm, c.rms_eps)) };
     e.activate(bank, input, layout, None)?;
     let segments = layout.segments();
-    let (trits, count) = (Planes::new(table), table.planes());
     let all = tiles(c.vocab.div_ceil(q), 1, e.shape.tile_words());
     for (number, tile) in all.iter().enumerate() {
         let rows = tile.start * q..(tile.end * q).min(c.vocab);
-        for plane in (0..count).rev() {
-            e.push_plane(&segments, tile.len(), c.hidden, || trits.rows(tile.start * q..tile.end * q, plane));
+        for plane in (0..planes.count).rev() {
+            e.push_plane(&segments, tile.len(), c.hidden, || planes.rows(tile.start * q..tile.end * q, plane));
         }
-        let scale = |row: usize| table.scales().get(row).map(|&scale| flush(scale));
+        let scale = |row: usize| planes.table.scales().get(row).map(|&scale| flush(scale));
         let scales: Vec<Option<f32>> = (tile.start * q..tile.end * q).map(scale).collect();
         e.push_rows(&scales, true, None);
         e.emit(
@@ -338,10 +336,10 @@ pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, table: &CodedMat
             &[
                 ("bank", bank as u64),
                 ("act", e.segment(bank) as u64),
-                ("total", (tile.len() * segments.len() * count) as u64),
+                ("total", (tile.len() * segments.len() * planes.count) as u64),
                 ("words", tile.len() as u64),
                 ("segs", segments.len() as u64),
-                ("planes", count as u64),
+                ("planes", planes.count as u64),
                 ("mode", u64::from(epilogue::LOGITS)),
                 ("row_scale", 1),
                 ("cols", rows.len() as u64),

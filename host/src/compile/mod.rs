@@ -29,8 +29,7 @@ pub use memory::{CacheGeometry, Heads, VectorMap};
 
 use emit::{Counts, Emitter};
 use layers::LayerPlan;
-use shortlist::Shortlist;
-use spec::format::table::CodedMatrix;
+use shortlist::{Planes, Shortlist};
 use spec::model::{ModelConfig, ModelWeights};
 use spec::program::{DeviceShape, Op};
 
@@ -72,7 +71,7 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
         weights,
         config: &config,
         plans: &plans,
-        table: head.as_ref().unwrap_or(&embed),
+        head: &Planes::new(head.as_ref().unwrap_or(&embed)),
         heads: &heads,
         cache: &cache,
     };
@@ -83,7 +82,7 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
         && plans.iter().all(|plan| plan.fits_ring(shape))
         && layout.segments().len() <= shape.segments / shape.banks;
     let wide = if shared { Some(model.emit(shape, map, shape.banks)?) } else { None };
-    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, model.table, layout, wanted)).transpose()?;
+    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, model.head, layout, wanted)).transpose()?;
     let embed_bytes = tables::embed(&embed, shape, tables::embed_beats(&config, shape));
     let rope = tables::rope(&config, shape, context, tables::rope_beats(&heads, shape));
     image::assemble((narrow, wide), shortlist, [embed_bytes, rope], (config.clone(), heads, cache))
@@ -95,7 +94,7 @@ struct Model<'a> {
     config: &'a ModelConfig,
     plans: &'a [LayerPlan<'a>],
     /// Rows of the head.
-    table: &'a CodedMatrix,
+    head: &'a Planes<'a>,
     heads: &'a Heads,
     cache: &'a CacheGeometry,
 }
@@ -126,7 +125,7 @@ impl<'a> Model<'a> {
             plan.emit(&mut e, self.config, (self.heads, self.cache), index)?;
         }
         let body = (e.program.len(), e.counts.clone());
-        layers::head(&mut e, self.weights, self.table)?;
+        layers::head(&mut e, self.weights, self.head)?;
         Ok((e, body))
     }
 }

@@ -13,14 +13,17 @@ pub(crate) const MOST: usize = 0;
 
 /// Rows of a table as trits, plane by plane.
 pub(super) struct Planes<'a> {
-    table: &'a CodedMatrix,
+    pub table: &'a CodedMatrix,
+    /// Planes that its codes need.
+    pub count: usize,
     split: Vec<[i8; planes::PLANES]>,
 }
 
 impl<'a> Planes<'a> {
     pub fn new(table: &'a CodedMatrix) -> Self {
         let code = |byte: u8| (byte as i8).clamp(-planes::MAX_CODE, planes::MAX_CODE);
-        Planes { table, split: (0..=u8::MAX).map(|byte| planes::split(code(byte))).collect() }
+        let count = table.planes();
+        Planes { table, count, split: (0..=u8::MAX).map(|byte| planes::split(code(byte))).collect() }
     }
 
     /// Trits of a plane of some rows; rows that the table does not have are zero.
@@ -53,11 +56,10 @@ pub(super) struct Region {
 
 impl Shortlist {
     /// Checks sizes and packs the rows.
-    pub fn new(shape: &DeviceShape, table: &CodedMatrix, layout: Layout, wanted: usize) -> Result<Self, CompileError> {
+    pub fn new(shape: &DeviceShape, planes: &Planes<'_>, layout: Layout, wanted: usize) -> Result<Self, CompileError> {
         let (q, segments) = (shape.rows, layout.segments());
-        let words = table.rows().div_ceil(q);
-        let all = table.planes();
-        let each = all * segments.len();
+        let words = planes.table.rows().div_ceil(q);
+        let each = planes.count * segments.len();
         let exact = "use --head exact or another preset";
         let bytes = shape.weight_bytes(each as u64, false) as usize;
         at_most("bytes of a group of the head's rows on a port", bytes, shape.payload(), exact)?;
@@ -65,18 +67,17 @@ impl Shortlist {
         let most = (shape.buffer_words / each).min(shape.shortlist).min(words).min(shape.tile_words());
         at_most("groups of a shortlist", wanted, most, "list fewer groups")?;
         let keep = if wanted == MOST { most } else { wanted };
-        let planes = Planes::new(table);
         let push = |run: &mut WeightRun, rows: Range<usize>, plane: usize| {
             run.push(&Trits { rows: &planes.rows(rows, plane), cols: layout.cols, segments: &segments });
         };
         let mut top = WeightRun::new(shape, false);
         for tile in tiles(words, 1, shape.tile_words()) {
-            push(&mut top, tile.start * q..tile.end * q, all - 1);
+            push(&mut top, tile.start * q..tile.end * q, planes.count - 1);
         }
         let mut groups = vec![Vec::new(); shape.ports];
         for word in 0..words {
             let mut run = WeightRun::new(shape, false);
-            for plane in (0..all).rev() {
+            for plane in (0..planes.count).rev() {
                 push(&mut run, word * q..(word + 1) * q, plane);
             }
             groups.iter_mut().zip(run.finish()).for_each(|(all, packet)| all.extend(packet));

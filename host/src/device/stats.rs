@@ -49,19 +49,23 @@ impl<T: Transport + Send> Driver<T> {
         Ok(u64::from(low) | u64::from(self.transport.read32(high)?) << 32)
     }
 
-    /// Performance counters of the last pass, by name.
+    /// Performance counters of the last pass, by name; IDLE, which no start clears, since the last call.
     pub fn counters(&mut self) -> Result<Vec<(&'static str, u64)>, RunError> {
         let offset = spec::regs::offset;
-        COUNTERS.iter().map(|c| Ok((c.name, self.wide(offset(c.low), offset(c.high))?))).collect()
+        let mut all = Vec::new();
+        for counter in COUNTERS {
+            let mut count = self.wide(offset(counter.low), offset(counter.high))?;
+            if counter.name == IDLE {
+                count -= std::mem::replace(&mut self.idle_cycles, count).min(count);
+            }
+            all.push((counter.name, count));
+        }
+        Ok(all)
     }
 
-    /// The same, with the beats of every port; IDLE, which no start clears, since the last call.
+    /// The same, with the beats of every port.
     pub fn all_counters(&mut self) -> Result<Counts, RunError> {
         let mut all: Counts = self.counters()?.into_iter().map(|(name, count)| (name.to_string(), count)).collect();
-        for (_, count) in all.iter_mut().filter(|(name, _)| name == IDLE) {
-            let before = std::mem::replace(&mut self.idle_cycles, *count);
-            *count = count.saturating_sub(before);
-        }
         for port in 0..self.expected.shape.ports as u32 {
             let at = |name: &str| spec::regs::offset(name) + 8 * port;
             all.push((format!("PORT_BEATS[{port}]"), self.wide(at("PORT_BEATS_LO"), at("PORT_BEATS_HI"))?));

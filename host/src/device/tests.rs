@@ -3,7 +3,6 @@
 use super::*;
 use crate::compile::Options;
 use crate::engine::{Engine, EngineError, ReferenceEngine, SequenceId, Step, Want};
-use spec::format::table::Table;
 use spec::model::{
     Activation, ModelConfig, ModelWeights, Numerics,
     random::{self, RandomSpec, WeightKind},
@@ -145,7 +144,7 @@ fn heads_of_fewer_planes() {
     let tokens: Vec<u32> = (0..9u32).map(|i| (i * 13 + 5) % 50).collect();
     for planes in 1..=5 {
         let mut weights = random::model(&random::small(), PLAIN);
-        weights.head = Some(Table::Coded(weights.embed.coded_in(planes)));
+        weights.narrow_head(planes);
         let want = reference(&weights, &tokens);
         for shape in machines() {
             let options = Options { shortlist: Some(0), ..Options::default() };

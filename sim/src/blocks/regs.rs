@@ -220,12 +220,13 @@ fn check_counters(rig: &mut Rig, regs: &Regs) -> Result<(), BenchError> {
     let mut all: Vec<(u32, u64)> = COUNTERS.iter().map(|c| map::offset(c.low)).zip(rig.counters.clone()).collect();
     let beats = map::reg("PORT_BEATS_LO").expect("a register of the map");
     all.extend((0..regs.count(beats)).map(|i| beats.at(i)).zip(rig.port_beats.clone()));
+    let idle = map::counter(map::IDLE).expect("a counter of the map");
     for (offset, expected) in all {
         let low = u64::from(rig.read(offset)?);
         let found = u64::from(rig.read(offset + 4)?) << 32 | low;
-        if Some(offset) == map::counter(map::IDLE).map(|at| map::offset(COUNTERS[at].low)) {
+        if offset == map::offset(COUNTERS[idle].low) {
             // it goes on while it is read
-            let since = rig.counters[map::counter(map::IDLE).unwrap_or(0)] - found;
+            let since = rig.counters[idle] - found;
             rig.expect("idle cycles, cycles since", since.min(60), since)?;
             continue;
         }

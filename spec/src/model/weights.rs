@@ -73,6 +73,12 @@ pub enum WeightsError {
 }
 
 impl ModelWeights {
+    /// Codes the head with so many trit planes, 1 to 5; an embedding that was the head, too, keeps its own codes, for
+    /// nobody streams its rows.
+    pub fn narrow_head(&mut self, planes: usize) {
+        self.head = Some(Table::Coded(self.head().coded_in(planes)));
+    }
+
     /// The table of the head.
     pub fn head(&self) -> &Table {
         self.head.as_ref().unwrap_or(&self.embed)

@@ -31,6 +31,20 @@ macro_rules! by_tokens {
     };
 }
 
+/// A step for each of the eight codes of a group, whose numbers have to be literals.
+macro_rules! eight {
+    ($step:ident) => {
+        $step!(0);
+        $step!(1);
+        $step!(2);
+        $step!(3);
+        $step!(4);
+        $step!(5);
+        $step!(6);
+        $step!(7);
+    };
+}
+
 /// Dot products of one row block with `M` tokens whose words are interleaved; `S` sets of
 /// accumulators hide the latency of `vpdpbusd`.
 macro_rules! fused {
@@ -73,14 +87,7 @@ macro_rules! fused {
                             }
                         };
                     }
-                    step!(0);
-                    step!(1);
-                    step!(2);
-                    step!(3);
-                    step!(4);
-                    step!(5);
-                    step!(6);
-                    step!(7);
+                    eight!(step);
                     p = p.add(5 * VECTOR);
                     a = a.add(SLOTS * M);
                 }
@@ -132,14 +139,7 @@ macro_rules! paired {
                                 }
                             };
                         }
-                        step!(0);
-                        step!(1);
-                        step!(2);
-                        step!(3);
-                        step!(4);
-                        step!(5);
-                        step!(6);
-                        step!(7);
+                        eight!(step);
                         p[s] = p[s].add(5 * VECTOR);
                     }
                     a = a.add(SLOTS);

@@ -189,14 +189,15 @@ impl Attend {
     /// Whole blocks of slots, about half of them, then the rest; all at once where that is no more than a block.
     fn part(&self, m: &mut Module, slot: &Expr, run: &Expr, (begin, given): (&Expr, &Expr)) -> Part {
         let bits = slot.width();
-        let end = held(m, "run_end_q", begin, &dec(&fit(run, bits)));
+        let last = dec(&fit(run, bits));
+        let end = held(m, "run_end_q", begin, &last);
         if !self.splits() {
             return Part { offset: lit(0, bits), last: end, over: lit(1, 1), turns: lit(1, 1) };
         }
         m.comment("Two parts of a run: whole blocks, at least half of it, then the rest.");
         let low = self.queries.trailing_zeros();
         // ceil((last + 1) / 2 / R) blocks = last / 2 / R + 1
-        let blocks = if bits > low + 1 { run_blocks(&dec(&fit(run, bits)), low + 1) } else { lit(0, 1) };
+        let blocks = if bits > low + 1 { last.slice(low + 1, bits - low - 1) } else { lit(0, 1) };
         let blocks = blocks.extend(bits - low + 1).add_wrap(&lit(1, bits - low + 1));
         let size = held(m, "part_size_q", begin, &cat([&blocks, &lit(0, low)]));
         let two = m.wire("two_parts", &size.le(&end.extend(size.width())));
@@ -211,9 +212,4 @@ impl Attend {
             turns: !&second,
         }
     }
-}
-
-/// `last / 2^shift`.
-fn run_blocks(last: &Expr, shift: u32) -> Expr {
-    last.slice(shift, last.width() - shift)
 }
