@@ -31,7 +31,7 @@ pub struct SynthArgs {
     /// Fail if a resource or a module exceeds the one in this JSON file by more than 2 %, or has longer ways
     #[arg(long)]
     budget: Option<String>,
-    /// Compare totals only, and allow 5 % more: the same Verilog in another folder maps a little differently
+    /// Compare totals only, and allow 5 % more: after a change untouched modules map a little differently, too
     #[arg(long, requires = "budget")]
     totals: bool,
     /// Modules in the list of longest ways
