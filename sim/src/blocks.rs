@@ -3,6 +3,7 @@
 pub mod attend;
 pub mod axi_read;
 pub mod axi_write;
+pub mod dsp;
 pub mod epilogue;
 pub mod fp;
 pub mod gather;

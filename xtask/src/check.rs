@@ -17,7 +17,9 @@ fn verilog() -> Result<()> {
         let dir = target().join("check").join(preset);
         let path = dir.to_str().context("the target folder's path is not UTF-8")?;
         run("cargo", &["run", "--quiet", "--locked", "-p", "hw", "--", "--preset", preset, "--out", path])?;
-        let script = format!("read_verilog {path}/rtl/*.v; hierarchy -check -top tercet_top");
+        let script = format!(
+            "read_verilog -lib +/xilinx/cells_xtra.v; read_verilog {path}/rtl/*.v; hierarchy -check -top tercet_top"
+        );
         run(tools::yosys()?, &["-q", "-e", ".", "-p", &script])?;
     }
     Ok(())

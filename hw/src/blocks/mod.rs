@@ -17,6 +17,7 @@
 //! | [`weights::Weights`], [`ring::Ring`] | weights of all ports, and their buffer |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
+//! | [`dsp`] | additions and multiplications in DSP slices |
 //! | [`table_build::TableBuild`] | int8 activations -> entries of the sum tables |
 //! | [`tlmm_row::TlmmRow`] | one weight row: look up a code per table, add up |
 //! | [`psum::Psum`] | accumulates over the inputs of a layer |
@@ -46,6 +47,7 @@ pub mod balance;
 pub(crate) mod banks;
 pub mod command_queue;
 pub mod crc32c;
+pub mod dsp;
 pub mod epilogue;
 pub mod feeder;
 pub mod fifo;

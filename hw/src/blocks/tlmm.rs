@@ -69,7 +69,7 @@ impl Tlmm {
     pub fn psum(&self) -> Psum {
         let (lanes, input) = (self.rows * self.tokens, self.row().width());
         let acc = self.acc().max(input + 1);
-        Psum { lanes, lanes_per_pend: self.tokens, input, acc, words: self.words() }
+        Psum { lanes, lanes_per_row: self.tokens, input, ones: self.row().ones(), acc, words: self.words() }
     }
 
     /// Cycles from a beat of the last segment to its sums when nothing stalls.
@@ -255,7 +255,7 @@ impl Tlmm {
             }
         }
         let sums = cat(rows.iter().rev().map(|r| r.get("sum_o")));
-        let pends = cat(rows.iter().rev().map(|r| r.get("pend_o")));
+        let ones = cat(rows.iter().rev().map(|r| r.get("ones_o")));
         let acc = m.instance(
             "psum",
             &psum_of,
@@ -264,7 +264,7 @@ impl Tlmm {
                 ("rd_word_i", &travel[0]),
                 ("rd_first_i", &travel[1]),
                 ("sum_i", &sums),
-                ("pend_i", &pends),
+                ("ones_i", &ones),
                 ("mult_i", &travel[4]),
             ],
         );

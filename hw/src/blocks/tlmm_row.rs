@@ -1,8 +1,9 @@
 //! One row of weights against all tables.
 
+use super::dsp::SimdAdd;
 use super::table_build::{ENTRY_BITS, fold_code, held, sum_width};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
-use crate::width::{index_width, signed_width};
+use crate::width::{count_width, index_width, signed_width};
 use std::rc::Rc;
 
 /// `tables` look-ups for each of `tokens` tokens, added up.
@@ -15,16 +16,13 @@ pub struct TlmmRow {
     pub groups: u32,
 }
 
-/// A value of the adder tree: one sum per token, and a one that is still to be added to all of them.
-struct Partial {
-    sums: Vec<Expr>,
-    pending: Expr,
-}
-
 impl TlmmRow {
-    /// Levels of the adder tree.
+    /// Levels of the adder tree that DSP slices add: their lanes hold four entries, `4 (384 + 1) < 2^11`.
+    const DSP_LEVELS: u32 = 2;
+
+    /// Levels of the adder tree; there is always one, which takes the signs.
     pub fn levels(&self) -> u32 {
-        self.tables.next_power_of_two().ilog2()
+        self.tables.next_power_of_two().ilog2().max(1)
     }
 
     /// Cycles from a code to its sums: fold, look up, one a tree level.
@@ -32,9 +30,19 @@ impl TlmmRow {
         2 + self.levels()
     }
 
-    /// Bits of a sum over all tables, `|sum| <= 384 tables`.
+    /// Bits of a sum over `tables` tables that lacks its ones, `|sum| <= 385 tables`.
+    fn width_of(tables: u32) -> u32 {
+        signed_width(385 * u64::from(tables))
+    }
+
+    /// Bits of a sum over all tables.
     pub fn width(&self) -> u32 {
-        signed_width(384 * u64::from(self.tables))
+        Self::width_of(self.tables)
+    }
+
+    /// Bits of the ones that a sum lacks, at most one for each pair of tables.
+    pub fn ones(&self) -> u32 {
+        count_width(self.tables.div_ceil(2).into())
     }
 
     /// Beats of writes that fill all tables.
@@ -89,22 +97,27 @@ impl TlmmRow {
         let (tables, tokens, groups) = (self.tables, self.tokens, self.groups);
         let table_of = self.build_table(design)?;
         let fold_of = self.build_fold(design)?;
-        let (entry_width, word, pass_bits) = (sum_width(), tokens * sum_width(), index_width(u64::from(self.passes())));
+        let (word, pass_bits) = (tokens * sum_width(), index_width(u64::from(self.passes())));
         let mut m = Module::new(format!("tern_tlmm_row_t{tables}_p{tokens}_g{groups}"));
         m.header(&format!(
             "One weight row: sum[p] = sum_t table[t][code[t]][p] for all tokens p.\n\n\
-             Shapes   code [{tables}] u5 | sum [{tokens}] i{w}, pend u1; sum[p] + pend is the result\n\
-             Width    |sum| <= 384 * {tables} = {}, so i{w}\n\
+             Shapes   code [{tables}] u5 | sum [{tokens}] i{w}, ones u{ones}; sum[p] + ones is the result\n\
+             Width    |sum| <= 385 * {tables} = {}, so i{w}\n\
              Latency  {} cycles: fold, look up, {} tree levels; one row a cycle, no stall; a token's stage\n\
-             \x20        moves only with its bit of valid_i, what all tokens share with that of token 0\n\
-             Negation a stored half table gives -x as ~x + 1. Each adder of the tree takes one of these ones\n\
-             \x20        as its carry in: {tables} terms, {} adders, so one is left for the accumulator (pend)\n\
+             \x20        moves only with its bit of valid_i or one of the {LANES} in a slice with it, what all tokens\n\
+             \x20        share with that of token 0\n\
+             Negation a code is stored with one sign; the first level adds or subtracts. a + b, a - b, and -a - 1 + b,\n\
+             \x20        -a - 1 - b: one is lacking for each pair whose first entry is negative. They are the same\n\
+             \x20        for all tokens and counted once\n\
+             DSP      the first {} levels are DSP slices, {LANES} tokens each; a sum of four entries fits their lanes\n\
              Oracle   sim::blocks::tlmm",
-            384 * tables,
+            385 * tables,
             self.latency(),
             self.levels(),
-            tables - 1,
+            Self::DSP_LEVELS,
             w = self.width(),
+            ones = self.ones(),
+            LANES = SimdAdd::LANES,
         ));
         let wr_en = m.input("wr_en_i", uint(1));
         let wr_bank = m.input("wr_bank_i", uint(1));
@@ -116,24 +129,18 @@ impl TlmmRow {
         let valid = m.input("valid_i", uint(tokens));
         let code = m.input("code_i", uint(5 * tables));
         let sum = m.output("sum_o", uint(tokens * self.width()));
-        let pend = m.output("pend_o", uint(1));
+        let ones = m.output("ones_o", uint(self.ones()));
 
+        let moves = self.moves(&mut m, &valid);
         let wr_index = m.wire("wr_index", &cat([&wr_bank, &wr_entry]));
-        let mut moves = vec![valid];
-        for stage in 1..self.latency() as usize {
-            let now = m.delay(&format!("moves{stage}_q"), &moves[stage - 1]);
-            moves.push(now);
-        }
-        if self.levels() == 0 && tokens > 1 {
-            m.unused("moves", &[moves[1].slice(1, tokens - 1)]);
-        }
-        let bank_q = held(&mut m, "bank_q", &moves[0].bit(0), &bank);
-        let mut level: Vec<Partial> = Vec::new();
+        let shared = |stage: u32| moves[stage as usize].0.bit(0);
+        let bank_q = held(&mut m, "bank_q", &shared(0), &bank);
+        let (mut entries, mut negative) = (Vec::new(), Vec::new());
         for t in 0..tables {
-            m.comment(&format!("Table {t}: fold, look up; a negated entry is inverted here, its one is pending."));
+            m.comment(&format!("Table {t}: fold, look up."));
             let fold =
                 m.instance(&format!("fold{t}"), &fold_of, &[("sherry_i", &sherry), ("code_i", &code.lane(t, 5))]);
-            let folded_q = held(&mut m, &format!("folded{t}_q"), &moves[0].bit(0), &fold.get("folded_o"));
+            let folded_q = held(&mut m, &format!("folded{t}_q"), &shared(0), &fold.get("folded_o"));
             let selected = wr_pass.eq(&lit(u128::from(t / groups), pass_bits));
             let table = m.instance(
                 &format!("table{t}"),
@@ -145,41 +152,143 @@ impl TlmmRow {
                     ("rd_index_i", &cat([&bank_q, &folded_q.low(ENTRY_BITS)])),
                 ],
             );
-            let entry_q = held(&mut m, &format!("entry{t}_q"), &moves[1].bit(0), &table.get("rd_data_o"));
-            let negate_q = held(&mut m, &format!("negate{t}_q"), &moves[1].bit(0), &folded_q.bit(ENTRY_BITS));
-            let invert = crate::ir::repeat(entry_width, &negate_q);
-            let term = |p| (entry_q.lane(p, entry_width) ^ &invert).as_signed();
-            level.push(Partial { sums: (0..tokens).map(term).collect(), pending: negate_q });
+            entries.push(table.get("rd_data_o"));
+            negative.push(folded_q.bit(ENTRY_BITS));
         }
-        for l in 0..self.levels() {
-            level = self.add_level(&mut m, l, level, &moves[2 + l as usize]);
-        }
-        let root = level.pop().unwrap_or(Partial { sums: vec![], pending: lit(0, 1) });
-        m.drive(&sum, &cat(root.sums.iter().rev().map(|s| s.extend(self.width()))));
-        m.drive(&pend, &root.pending);
+        let sums = self.add_slices(&mut m, design, &entries, &negative, &moves)?;
+        let sums = self.add_rest(&mut m, sums, &moves);
+        m.drive(&sum, &cat(sums.iter().rev().map(|s| s.extend(self.width()))));
+        let firsts: Vec<Expr> = negative.iter().step_by(2).cloned().collect();
+        let count = self.count(&mut m, firsts, &moves);
+        m.drive(&ones, &count);
         design.add(m)
     }
 
-    /// Adds neighbours. `n` terms have `n - 1` adders, so of their `n` pending ones one is left.
-    fn add_level(&self, m: &mut Module, level: u32, below: Vec<Partial>, moves: &Expr) -> Vec<Partial> {
-        let covered = 2u64 << level; // terms under a node of this level
-        let width = signed_width(384 * covered.min(u64::from(self.tables)));
-        m.comment(&format!("Tree level {level}: {} terms to {}, i{width}.", below.len(), below.len().div_ceil(2)));
-        let mut above = Vec::new();
-        for (i, pair) in below.chunks(2).enumerate() {
-            let (a, b) = (&pair[0], pair.get(1));
-            let name = |p: usize| format!("l{level}n{i}p{p}_q");
-            let next = |p: usize| match b {
-                Some(b) => {
-                    let carry = a.pending.extend(width).as_signed();
-                    a.sums[p].extend(width).add_wrap(&b.sums[p].extend(width)).add_wrap(&carry)
-                }
-                None => a.sums[p].extend(width),
-            };
-            let sums = (0..self.tokens as usize).map(|p| held(m, &name(p), &moves.bit(p as u32), &next(p))).collect();
-            let pending = held(m, &format!("l{level}n{i}pend_q"), &moves.bit(0), b.map_or(&a.pending, |b| &b.pending));
-            above.push(Partial { sums, pending });
+    /// The valid bits of each stage: of every token, and of every slice.
+    fn moves(&self, m: &mut Module, valid: &Expr) -> Vec<(Expr, Expr)> {
+        let slices: Vec<Expr> = (0..self.tokens)
+            .step_by(SimdAdd::LANES as usize)
+            .map(|p| valid.slice(p, SimdAdd::LANES.min(self.tokens - p)).any())
+            .collect();
+        let mut moves = vec![(valid.clone(), cat(slices.iter().rev()))];
+        for stage in 1..self.latency() {
+            let (tokens, slices) = moves[stage as usize - 1].clone();
+            let tokens = m.delay(&format!("moves{stage}_q"), &tokens);
+            let used = stage < 2 + Self::DSP_LEVELS;
+            moves.push((tokens, if used { m.delay(&format!("slices{stage}_q"), &slices) } else { slices }));
         }
-        above
+        if self.levels() <= Self::DSP_LEVELS && self.tokens > 1 {
+            let last = &moves[self.latency() as usize - 1].0;
+            m.unused("moves", &[last.slice(1, self.tokens - 1)]);
+        }
+        moves
+    }
+
+    /// The levels of the tree that are DSP slices: pairs of entries with their signs, pairs of pairs. For each token the
+    /// sums that are left.
+    fn add_slices(
+        &self,
+        m: &mut Module,
+        design: &mut Design,
+        entries: &[Expr],
+        negative: &[Expr],
+        moves: &[(Expr, Expr)],
+    ) -> Result<Vec<Vec<Expr>>, IrError> {
+        let signed_of = SimdAdd { signs: true }.build(design)?;
+        let plain_of = SimdAdd { signs: false }.build(design)?;
+        let (lanes, lane) = (SimdAdd::LANES, SimdAdd::LANE);
+        let word = |entry: &Expr, slice: u32| {
+            let wide = |p: u32| match p < self.tokens {
+                true => entry.lane(p, sum_width()).as_signed().extend(lane).as_unsigned(),
+                false => lit(0, lane),
+            };
+            cat((slice * lanes..(slice + 1) * lanes).rev().map(wide))
+        };
+        let (none, plus) = (lit(0, lanes * lane), lit(0, 1));
+        let mut signs = Vec::new();
+        for (i, pair) in negative.chunks(2).enumerate() {
+            let second = pair.get(1).unwrap_or(&plus).clone();
+            signs.push((m.wire(&format!("differ{i}"), &(&pair[0] ^ &second)), second));
+        }
+        let mut sums = Vec::new();
+        for slice in 0..self.tokens.div_ceil(lanes) {
+            m.comment(&format!("Tokens from {} on: the levels of the tree that slices add.", slice * lanes));
+            let on = |stage: u32| moves[stage as usize].1.bit(slice);
+            let first = |(i, (pair, (differ, negate))): (usize, (&[Expr], &(Expr, Expr)))| {
+                let (a, b) = (word(&pair[0], slice), pair.get(1).map_or(none.clone(), |b| word(b, slice)));
+                let (load, move_) = (on(1), on(2));
+                let inputs = [
+                    ("load_i", &load),
+                    ("move_i", &move_),
+                    ("a_i", &a),
+                    ("b_i", &b),
+                    ("differ_i", differ),
+                    ("negate_i", negate),
+                ];
+                m.instance(&format!("l0s{slice}n{i}"), &signed_of, &inputs).get("sum_o")
+            };
+            let mut level: Vec<Expr> = entries.chunks(2).zip(&signs).enumerate().map(first).collect();
+            if self.levels() > 1 {
+                let next = |(i, pair): (usize, &[Expr])| {
+                    let inputs = [("move_i", &on(3)), ("a_i", &pair[0]), ("b_i", pair.get(1).unwrap_or(&none))];
+                    m.instance(&format!("l1s{slice}n{i}"), &plain_of, &inputs).get("sum_o")
+                };
+                level = level.chunks(2).enumerate().map(next).collect();
+            }
+            let taken = lanes.min(self.tokens - slice * lanes);
+            if taken < lanes {
+                let rest = level.iter().map(|sum| sum.slice(taken * lane, (lanes - taken) * lane));
+                m.unused(&format!("lanes{slice}"), &rest.collect::<Vec<_>>());
+            }
+            for p in slice * lanes..slice * lanes + taken {
+                let one = |sum: &Expr| sum.lane(p - slice * lanes, lane).as_signed();
+                sums.push(level.iter().map(one).collect());
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The other levels, in LUTs: for each token its sum.
+    fn add_rest(&self, m: &mut Module, mut sums: Vec<Vec<Expr>>, moves: &[(Expr, Expr)]) -> Vec<Expr> {
+        for l in Self::DSP_LEVELS..self.levels() {
+            let width = Self::width_of((2u32 << l).min(self.tables));
+            m.comment(&format!("Tree level {l}: {} terms to {}, i{width}.", sums[0].len(), sums[0].len().div_ceil(2)));
+            for (p, terms) in sums.iter_mut().enumerate() {
+                let on = moves[2 + l as usize].0.bit(p as u32);
+                let add = |(i, pair): (usize, &[Expr])| {
+                    let (a, b) = (pair[0].extend(width), pair.get(1).map(|b| b.extend(width)));
+                    held(m, &format!("l{l}n{i}p{p}_q"), &on, &b.map_or(a.clone(), |b| a.add_wrap(&b)))
+                };
+                *terms = terms.chunks(2).enumerate().map(add).collect();
+            }
+        }
+        let width = self.width();
+        if self.levels() <= Self::DSP_LEVELS && width < SimdAdd::LANE {
+            let high = sums.iter().map(|terms| terms[0].slice(width, SimdAdd::LANE - width));
+            m.unused("high", &high.collect::<Vec<_>>());
+        }
+        sums.iter().map(|terms| terms[0].low(width.min(terms[0].width())).as_signed()).collect()
+    }
+
+    /// How many of `bits` are set, as late as the sums.
+    fn count(&self, m: &mut Module, bits: Vec<Expr>, moves: &[(Expr, Expr)]) -> Expr {
+        m.comment("The ones that the sums lack.");
+        let mut counts = bits;
+        for stage in 1..self.latency() {
+            if stage > 1 {
+                let add = |pair: &[Expr]| pair.get(1).map_or(pair[0].clone(), |b| &pair[0] + b);
+                counts = counts.chunks(2).map(add).collect();
+            }
+            let keep = |(i, count): (usize, &Expr)| {
+                held(m, &format!("ones{stage}_{i}_q"), &moves[stage as usize].0.bit(0), count)
+            };
+            counts = counts.iter().enumerate().map(keep).collect();
+        }
+        let (count, width) = (counts[0].clone(), self.ones());
+        if count.width() > width {
+            m.unused("ones", &[count.slice(width, count.width() - width)]);
+            return count.low(width);
+        }
+        count.extend(width)
     }
 }

@@ -42,7 +42,13 @@ impl Module {
         if !body.is_empty() {
             out.push('\n');
         }
-        out + body.trim_start_matches('\n') + &clocked + "\nendmodule\n"
+        let body = String::from(body.trim_start_matches('\n')) + &clocked;
+        match &self.primitive {
+            None => out + &body + "\nendmodule\n",
+            Some(primitive) => {
+                out + &format!("`ifdef VERILATOR\n{body}\n`else\n{}`endif\n\nendmodule\n", primitive.text(INDENT))
+            }
+        }
     }
 
     /// The whole text around a body.

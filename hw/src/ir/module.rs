@@ -3,6 +3,7 @@
 use super::design::Interface;
 use super::error::{ExprError, IrError};
 use super::expr::{Expr, Op, Ty, bad, cat, lit, uint};
+use super::primitive::Primitive;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Direction of a port, seen from inside the module.
@@ -102,6 +103,7 @@ pub struct Module {
     pub(crate) regs: Vec<(String, RegRule)>,
     pub(crate) writes: Vec<MemWrite>,
     pub(crate) attributes: BTreeMap<String, String>,
+    pub(super) primitive: Option<Primitive>,
     names: HashSet<String>,
     undriven: Vec<String>,
     errors: Vec<IrError>,
@@ -132,6 +134,7 @@ impl Module {
             regs: Vec::new(),
             writes: Vec::new(),
             attributes: BTreeMap::new(),
+            primitive: None,
             names: HashSet::new(),
             undriven: Vec::new(),
             errors: Vec::new(),
@@ -166,7 +169,7 @@ impl Module {
     }
 
     /// Remembers what is wrong with `e`, and whether it uses names of another module.
-    fn check(&mut self, e: &Expr) {
+    pub(super) fn check(&mut self, e: &Expr) {
         let module = self.name.clone();
         if let Some(error) = e.error() {
             let error = error.clone();
@@ -225,6 +228,11 @@ impl Module {
             self.ports.insert(at, Port { name: name.to_string(), dir: Dir::In, ty: uint(1) });
         }
         Expr::name(name, uint(1))
+    }
+
+    /// The clock, for cells of a library.
+    pub fn clock(&self) -> Expr {
+        Expr::name("clk_i", uint(1))
     }
 
     /// A named value.

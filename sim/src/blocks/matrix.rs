@@ -259,7 +259,7 @@ impl Block for MatrixCase {
 
 /// A small unit for planted bugs.
 fn small() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 3, rows: 2, tokens: 4, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
+    let engine = Tlmm { tables: 3, rows: 2, tokens: 8, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
     let matrix = Matrix { engine, slots: 2, columns: 4, segments: 16 };
     Box::new(MatrixCase { matrix, words: engine.words() })
 }
@@ -276,11 +276,6 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("act_buffer: segment not filled", small, "(cut_ends | fill_q) & ~last_pass", "(cut_ends | fill_q) & 1'b0"),
     bug("act_buffer: dropped beats packed", small, "drop_q & (near_valid_q & near_last_q)", "drop_q & near_valid_q"),
     bug("matrix: idle with sums in the queue", small, "idle_o = ~active_q & ", "idle_o = ~active_q | "),
-    bug(
-        "tlmm_row: tokens of the second group stand still",
-        small,
-        "if (moves2_q[2])",
-        "if (moves2_q[2] & ~moves2_q[1])",
-    ),
+    bug("tlmm_row: tokens of the second slice stand still", small, ".move_i(slices2_q[1])", ".move_i(1'b0)"),
     bug("feeder: first plane alone", small, "(start | plane_ends) ? ", "(start) ? "),
 ];
