@@ -97,7 +97,10 @@ fn transport(what: &str, mut device: impl Transport) {
         device.write32(offset("SCRATCH"), value).unwrap();
         assert_eq!(device.read32(offset("SCRATCH")).unwrap(), value, "{what}");
     }
+    let illegal = |device: &mut dyn Transport| device.read32(offset("STATUS")).unwrap() >> 5 & 1;
+    assert_eq!(illegal(&mut device), 0, "{what}: nothing but registers so far");
     assert_eq!(device.read32(WINDOW - 4).unwrap(), 0, "{what}: a hole reads zero");
+    assert_eq!(illegal(&mut device), 1, "{what}: and is not forgotten");
     for bad in [2, WINDOW, u32::MAX] {
         assert!(matches!(device.read32(bad), Err(TransportError::Offset { .. })), "{what}: {bad:#x}");
         assert!(matches!(device.write32(bad, 0), Err(TransportError::Offset { .. })), "{what}: {bad:#x}");
@@ -132,6 +135,7 @@ fn transport(what: &str, mut device: impl Transport) {
     while device.read32(offset("STATUS")).unwrap() & 8 != 0 {
         assert!(begin.elapsed() < Duration::from_secs(60), "{what}: the reset does not end");
     }
+    assert_eq!(illegal(&mut device), 0, "{what}: a reset forgets");
 }
 
 #[test]

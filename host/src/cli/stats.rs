@@ -75,6 +75,7 @@ pub fn run(args: &StatsArgs, global: Global) -> Result<(), CliError> {
                 "host_us_per_pass": report::rounded(per_pass(stats.host_time), 2),
                 "lost_interrupts": stats.lost_interrupts,
                 "spurious_interrupts": stats.spurious_interrupts,
+                "illegal_accesses": stats.illegal_accesses,
                 "faults": stats.faults,
                 "retries": stats.retries,
                 "uploaded_bytes": stats.uploaded,
@@ -89,12 +90,13 @@ pub fn run(args: &StatsArgs, global: Global) -> Result<(), CliError> {
     }
     text += &format!(
         "driver: {} passes, {:.1} us each on the device, {:.1} us each on the host; {} interrupts lost, {} for nothing; \
-         {} faults, {} retries; {} bytes of the model written in {} ms\n",
+         {} with accesses to no register, {} faults, {} retries; {} bytes of the model written in {} ms\n",
         stats.passes,
         per_pass(stats.device_time),
         per_pass(stats.host_time),
         stats.lost_interrupts,
         stats.spurious_interrupts,
+        stats.illegal_accesses,
         stats.faults,
         stats.retries,
         stats.uploaded,

@@ -19,6 +19,7 @@ pub(super) const DONE: u32 = 1 << 1;
 pub(super) const FAULT: u32 = 1 << 2;
 pub(super) const DRAINING: u32 = 1 << 3;
 const STUCK: u32 = 1 << 4;
+pub(super) const ILLEGAL: u32 = 1 << 5;
 /// Bits of CONTROL.
 pub(super) const START: u32 = 1;
 const RESET: u32 = 1 << 1;

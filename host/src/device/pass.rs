@@ -1,6 +1,6 @@
 //! A pass of a driver, from its registers to its results.
 
-use super::driver::{BUSY, DONE, DRAINING, Driver, FAULT, START};
+use super::driver::{BUSY, DONE, DRAINING, Driver, FAULT, ILLEGAL, START};
 use super::error::Trouble;
 use super::{LogitsArea, PassRunner, RunError};
 use crate::compile::DeviceImage;
@@ -67,6 +67,8 @@ impl<T: Transport + Send> Driver<T> {
                 if event == Event::Timeout && !self.polling {
                     self.stats.lost_interrupts += 1;
                 }
+                // never by this driver, which has no other offsets than those of the map
+                self.stats.illegal_accesses += u64::from(status & ILLEGAL != 0);
                 return Ok(status);
             }
             match event {

@@ -21,6 +21,8 @@ pub struct Stats {
     pub lost_interrupts: u64,
     /// Interrupts that told nothing.
     pub spurious_interrupts: u64,
+    /// Passes in which something touched registers that do not exist.
+    pub illegal_accesses: u64,
     /// Passes that ended in a fault.
     pub faults: u64,
     /// Passes that were run again after a fault of memory.

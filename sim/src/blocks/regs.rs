@@ -14,7 +14,7 @@ use spec::regs::{self as map, Access, COUNTERS, Capabilities, Identity, REGS, Re
 use std::collections::HashMap;
 
 /// Names that the bench requires to have happened.
-const MUST: [&str; 10] = [
+const MUST: [&str; 12] = [
     "address_first",
     "data_first",
     "answer_stalled",
@@ -25,6 +25,8 @@ const MUST: [&str; 10] = [
     "soft_reset",
     "irq",
     "partial_strobes",
+    "illegal",
+    "off_border",
 ];
 
 /// What the registers must say.
@@ -37,6 +39,7 @@ struct Expected<'a> {
     fault: bool,
     draining: bool,
     stuck: bool,
+    illegal: bool,
     irq: u32,
     done_pass: u32,
     report: [u32; 4],
@@ -56,7 +59,7 @@ impl<'a> Expected<'a> {
         for reg in REGS.iter().filter(|r| r.access == Access::Rw) {
             stored.extend((0..regs.count(reg)).map(|i| (reg.at(i), reg.reset)));
         }
-        let (busy, done, fault, draining, stuck) = (false, false, false, false, false);
+        let (busy, done, fault, draining, stuck, illegal) = (false, false, false, false, false, false);
         let (irq, done_pass, starts, resets) = (0, 0, 0, 0);
         Expected {
             regs,
@@ -66,6 +69,7 @@ impl<'a> Expected<'a> {
             fault,
             draining,
             stuck,
+            illegal,
             irq,
             done_pass,
             report: zero,
@@ -89,6 +93,7 @@ impl<'a> Expected<'a> {
                     | flag(self.fault, 2)
                     | flag(self.draining, 3)
                     | flag(self.stuck, 4)
+                    | flag(self.illegal, 5)
             }
             "IRQ_STATUS" => self.irq,
             "DONE_PASS" => self.done_pass,
@@ -115,7 +120,7 @@ impl<'a> Expected<'a> {
                 self.stored.insert(reg.at(index), (old & !bytes | ones) & reg.mask());
             }
             Access::W1c => self.irq &= !ones,
-            Access::W1s if ones & 2 != 0 => self.resets += 1,
+            Access::W1s if ones & 2 != 0 => (self.resets, self.illegal) = (self.resets + 1, false),
             Access::W1s if ones & 1 != 0 => {
                 let refused = self.busy || self.fault || self.draining;
                 cover.count("start_refused", refused);
@@ -125,7 +130,11 @@ impl<'a> Expected<'a> {
                     self.starts += 1;
                 }
             }
-            _ => {}
+            Access::W1s => {}
+            _ => {
+                cover.count("illegal", true);
+                self.illegal = true;
+            }
         }
     }
 }
@@ -158,7 +167,7 @@ fn unmapped(rng: &mut Rng, regs: &Regs) -> u32 {
     }
 }
 
-fn check_all(rig: &mut Rig, expected: &Expected) -> Result<(), BenchError> {
+fn check_all(rig: &mut Rig, expected: &mut Expected) -> Result<(), BenchError> {
     for reg in REGS {
         for index in 0..expected.regs.count(reg) {
             if let Some(value) = expected.value(reg, index) {
@@ -171,8 +180,10 @@ fn check_all(rig: &mut Rig, expected: &Expected) -> Result<(), BenchError> {
         let offset = unmapped(&mut rig.rng, expected.regs);
         let found = rig.read(offset)?;
         rig.expect(format!("unmapped {offset:#x}"), found.into(), 0)?;
+        expected.illegal = true;
     }
-    Ok(())
+    let status = rig.read(map::offset("STATUS"))?;
+    rig.expect("STATUS.illegal after such reads", u64::from(status >> 5 & 1), 1)
 }
 
 fn check_outputs(rig: &mut Rig, expected: &Expected) -> Result<(), BenchError> {
@@ -330,13 +341,14 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimE
         for port in ["best_token_i", "best_logit_i"] {
             rig.set_words(port, &vec![0; regs.identity.caps.bank_slots() as usize]);
         }
-        check_all(&mut rig, &e)?;
+        check_all(&mut rig, &mut e)?;
         for _ in 0..1000 {
             if rig.rng.one_in(5) {
                 happen(&mut rig, &mut e)?;
             } else if rig.rng.one_in(12) {
                 let offset = unmapped(&mut rig.rng, regs);
                 rig.access(Some((offset, u32::MAX, 15)), None)?;
+                e.illegal = true;
             } else {
                 let (mut reg, mut index) = any_reg(&mut rig.rng, regs);
                 if rig.rng.one_in(4) {
@@ -353,13 +365,22 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimE
                     strobes = 15;
                 }
                 let (other, at) = any_reg(&mut rig.rng, regs);
-                let before = e.value(other, at).filter(|_| other.name != reg.name && reg.name != "CONTROL");
-                let found = rig.access(Some((reg.at(index), data, strobes)), Some(other.at(at)))?;
+                let before =
+                    e.value(other, at).filter(|_| ![reg.name, "STATUS"].contains(&other.name) && reg.name != "CONTROL");
+                // addresses of bytes mean their word, but none should come
+                let mut off =
+                    || if reg.name != "CONTROL" && rig.rng.one_in(30) { rig.rng.within(1, 3) as u32 } else { 0 };
+                let (off_write, off_read) = (off(), off());
+                let write = Some((reg.at(index) + off_write, data, strobes));
+                let found = rig.access(write, Some(other.at(at) + off_read))?;
                 if let Some(before) = before {
                     rig.expect(format!("{}[{at}] beside a write", other.name), found.into(), before.into())?;
                 }
                 let mut cover = std::mem::take(&mut rig.cover);
                 e.write(reg, index, data, strobes, &mut cover);
+                let off = off_write + off_read > 0;
+                e.illegal |= off;
+                cover.count("off_border", off);
                 rig.cover = cover;
             }
             for _ in 0..3 {
@@ -380,7 +401,7 @@ pub fn check(regs: &Regs, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimE
                 rig.cover.count("counters", true);
             }
         }
-        check_all(&mut rig, &e)?;
+        check_all(&mut rig, &mut e)?;
     }
     for counter in MUST.iter().chain(&["high_words", "counters", "ignored_in_drain"]) {
         if rig.cover.get(counter) == 0 {
@@ -420,5 +441,6 @@ pub const MUTATIONS: &[Mutation] = &[
         "wire quiet = ~(busy_q | fault_q | fault_i | draining_i",
         "wire quiet = ~(busy_q | fault_q | fault_i",
     ),
+    own_bug("regs: illegal reads unnoticed", planted, "(axil_rd_en & ~(", "(1'b0 & ~("),
     own_bug("regs: high word not kept", planted, "wire low_read = found_q & ", "wire low_read = found_q | "),
 ];

@@ -75,6 +75,12 @@ pub const REGS: &[Reg] = &[
             f("fault", 2, 1, "the last pass ended with a fault: only a soft reset helps, which clears it"),
             f("draining", 3, 1, "a soft reset is at work"),
             f("stuck", 4, 1, "the last soft reset gave up waiting for memory"),
+            f(
+                "illegal",
+                5,
+                1,
+                "an access to no register, a write to one that is only read, or one off a word's border, since the last soft reset",
+            ),
         ],
         ..ro("STATUS", 0x104, "what the machine does")
     },

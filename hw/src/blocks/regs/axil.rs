@@ -56,6 +56,7 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
          \x20        which both are there and no answer is pending; at most every third cycle\n\
          Read     rd_en_o is high for one cycle, rd_word_o holds until the answer is taken; rd_data_i is taken\n\
          \x20        with rd_valid_i, which must follow\n\
+         Borders  wr_odd_o and rd_odd_o come with the word: the address is none of a word\n\
          Order    a read accepted after a write's answer sees the write\n\
          Oracle   sim::blocks::regs",
     );
@@ -68,6 +69,7 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     let wr_strb = m.output("wr_strb_o", uint(4));
     let rd_en = m.output("rd_en_o", uint(1));
     let rd_word = m.output("rd_word_o", uint(WORD_BITS));
+    let [wr_odd, rd_odd] = ["wr_odd_o", "rd_odd_o"].map(|name| m.output(name, uint(1)));
 
     let write = m.net("write", uint(1));
     let take_aw = m.wire("take_aw", &(port("s_awvalid_i") & port("s_awready_o")));
@@ -83,7 +85,9 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
         q
     };
     let word_of = |address: Expr| address.slice(2, WORD_BITS);
+    let odd = |address: Expr| address.low(2).any();
     let aw_word_q = hold("aw_word_q", &take_aw, &word_of(port("s_awaddr_i")));
+    let aw_odd_q = hold("aw_odd_q", &take_aw, &odd(port("s_awaddr_i")));
     let w_data_q = hold("w_data_q", &take_w, &port("s_wdata_i"));
     let w_strb_q = hold("w_strb_q", &take_w, &port("s_wstrb_i"));
     m.drive(&port("s_awready_o"), &!&aw_full_q);
@@ -94,6 +98,7 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     m.drive(&wr_word, &aw_word_q);
     m.drive(&wr_data, &w_data_q);
     m.drive(&wr_strb, &w_strb_q);
+    m.drive(&wr_odd, &aw_odd_q);
 
     let take_ar = m.wire("take_ar", &(port("s_arvalid_i") & port("s_arready_o")));
     let give_r = m.wire("give_r", &(port("s_rvalid_o") & port("s_rready_i")));
@@ -103,6 +108,9 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     m.next(&rd_en_q, &take_ar);
     let ar_word_q = m.reg("ar_word_q", uint(WORD_BITS));
     m.next_when(&ar_word_q, &take_ar, &word_of(port("s_araddr_i")));
+    let ar_odd_q = m.reg("ar_odd_q", uint(1));
+    m.next_when(&ar_odd_q, &take_ar, &odd(port("s_araddr_i")));
+    m.drive(&rd_odd, &ar_odd_q);
     let rdata_q = m.reg("rdata_q", uint(32));
     m.next_when(&rdata_q, &rd_valid, &rd_data);
     m.drive(&port("s_arready_o"), &!&reading_q);
@@ -111,7 +119,6 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     m.drive(&port("s_rresp_o"), &lit(0, 2));
     m.drive(&rd_en, &rd_en_q);
     m.drive(&rd_word, &ar_word_q);
-    let unused = [port("s_awaddr_i").low(2), port("s_araddr_i").low(2), port("s_awprot_i"), port("s_arprot_i")];
-    m.unused("bus", &unused);
+    m.unused("bus", &[port("s_awprot_i"), port("s_arprot_i")]);
     design.add(m)
 }

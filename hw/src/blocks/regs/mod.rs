@@ -2,6 +2,7 @@
 
 mod axil;
 mod counters;
+mod legal;
 mod read;
 mod store;
 
@@ -71,7 +72,7 @@ impl Regs {
         m.header(&format!(
             "Registers of spec::regs (docs/registers.md) behind AXI4-Lite.\n\n\
              Shapes   {slots} slots, {ports} ports, {} counters of u{} beside those of ports\n\
-             Answers  always OKAY, {} cycles after the address; what is not mapped reads zero\n\
+             Answers  always OKAY, {} cycles after the address; what is not mapped reads zero and sets STATUS.illegal\n\
              Locked   registers of a pass ignore writes from start_o to the cycle of done_i or fault_i\n\
              Start    start_o is high for one cycle; counters are cleared in it and count until the end; IDLE counts\n\
              \x20        between passes\n\
@@ -116,7 +117,9 @@ impl Regs {
         let quiet = m.wire("quiet", &!(&busy_q | &fault_q | &fault | &draining | &soft_reset_q));
         let start = m.wire("start", &(&control & write.bit(0) & !write.bit(1) & &quiet));
         m.next(&start_q, &start);
-        m.next(&soft_reset_q, &(&control & write.bit(1)));
+        let reset = m.wire("reset", &(&control & write.bit(1)));
+        m.next(&soft_reset_q, &reset);
+        let illegal = self.illegal(&mut m, &axil, &reset);
         // what a pass does while it is drained does not count
         let well = m.wire("well", &(&done & &busy_q & !&fault & !&draining));
         let badly = m.wire("badly", &(&fault & !&fault_q & !&draining));
@@ -143,7 +146,7 @@ impl Regs {
         let irq_out_q = m.reg_reset("irq_out_q", &lit(0, 1));
         m.next(&irq_out_q, &(&irq_q & enabled).any());
         values.read.insert("IRQ_STATUS", vec![irq_q]);
-        values.read.insert("STATUS", vec![cat([&stuck, &draining, &fault_q, &done_q, &busy_q])]);
+        values.read.insert("STATUS", vec![cat([&illegal, &stuck, &draining, &fault_q, &done_q, &busy_q])]);
         for (port, name, width) in [
             ("fault_code", "FAULT_CODE", 8),
             ("fault_info", "FAULT_INFO", 32),

@@ -187,15 +187,14 @@ impl Rig {
                 rig.set(valid, u64::from(now));
                 now
             };
-            // addresses of bytes mean their word
             let show_aw = shown(self, &mut aw, "s_awvalid_i");
-            self.set("s_awaddr_i", if show_aw { u64::from(address | noise as u32 & 3) } else { noise & 0xffff });
+            self.set("s_awaddr_i", if show_aw { u64::from(address) } else { noise & 0xffff });
             let show_w = shown(self, &mut w, "s_wvalid_i");
             self.set("s_wdata_i", if show_w { data.into() } else { noise >> 32 });
             self.set("s_wstrb_i", if show_w { strobes.into() } else { noise & 15 });
             let show_ar = shown(self, &mut ar, "s_arvalid_i");
             let offset = read.unwrap_or_default();
-            self.set("s_araddr_i", if show_ar { u64::from(offset | noise as u32 >> 2 & 3) } else { noise & 0xffff });
+            self.set("s_araddr_i", if show_ar { u64::from(offset) } else { noise & 0xffff });
             let (take_b, take_r) = (b.live && self.rng.one_in(2), r.live && self.rng.one_in(2));
             self.set("s_bready_i", u64::from(take_b));
             self.set("s_rready_i", u64::from(take_r));
