@@ -16,6 +16,7 @@ pub mod sequencer;
 pub mod sigmoid;
 pub mod stream;
 pub mod vmem;
+pub mod weight_port;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

@@ -90,6 +90,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
         blocks::sigmoid::MUTATIONS,
         blocks::stream::MUTATIONS,
         blocks::vmem::MUTATIONS,
+        blocks::weight_port::MUTATIONS,
     ]
     .into_iter()
     .flatten()

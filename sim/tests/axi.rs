@@ -65,7 +65,7 @@ fn stream_at_full_rate() {
 #[test]
 fn weights() {
     let mut rng = Rng::announced("weights", 36);
-    for (bits, ports, codes) in [(32, 1, 8), (64, 3, 21)] {
+    for (bits, ports, codes) in [(32, 1, 8), (64, 2, 32), (64, 3, 21)] {
         must_pass(&format!("b{bits} n{ports} c{codes}"), &mut rng, &WeightsCase::new(bits, ports, codes, 20, false));
     }
 }

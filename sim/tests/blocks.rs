@@ -1,8 +1,9 @@
 //! Every block against its oracle: plain, gaps, stalls, both, resets, extremes, random shapes.
 
-use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm, unpack5::Unpack5};
+use hw::blocks::{fifo::Fifo, gearbox::Gearbox, skid::Skid, table_build::TableBuild, tlmm::Tlmm};
+use hw::blocks::{unpack5::Unpack5, weight_port::WeightPort};
 use sim::bench::{Block, Cover, check};
-use sim::blocks::TlmmCase;
+use sim::blocks::{TlmmCase, weight_port::PortCase};
 use sim::rng::Rng;
 
 fn must_pass(name: &str, rng: &mut Rng, block: &dyn Block) -> Cover {
@@ -48,6 +49,17 @@ fn unpack5() {
     let random = (rng.within(1, 9) as u32, rng.within(2, 9) as u32);
     for (bytes, codes) in [(16, 32), (3, 2), (8, 7), random] {
         must_pass(&format!("unpack5 {bytes} to {codes}"), &mut rng, &Unpack5 { bytes, codes });
+    }
+}
+
+#[test]
+fn weight_port() {
+    let mut rng = Rng::announced("weight_port", 16);
+    for (bytes, codes) in [(4, 8), (16, 32), (8, 7), (4, 10)] {
+        for sherry in [false, true] {
+            let case = PortCase { port: WeightPort { bytes, codes }, sherry };
+            must_pass(&format!("weight_port {bytes} to {codes}, sherry {sherry}"), &mut rng, &case);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes of linear streams as packets, written once in the order of use.
 
-use spec::format::{sherry, trit5};
-use spec::program::{DeviceShape, PACKET};
+use spec::format::{code3, sherry};
+use spec::program::{DeviceShape, PACKET, WordPacker};
 
 /// Packets under construction.
 pub(super) struct PacketWriter {
@@ -43,43 +43,7 @@ impl PacketWriter {
 /// The weights of one port.
 struct Port {
     packets: PacketWriter,
-    value: u32,
-    held: u32,
-}
-
-impl Port {
-    fn trit(&mut self, trit: i8) {
-        const POWERS: [u32; 5] = [1, 3, 9, 27, 81];
-        self.value += (trit + 1) as u32 * POWERS[self.held as usize];
-        self.held += 1;
-        if self.held == 5 {
-            self.packets.push(self.value as u8);
-            (self.value, self.held) = (0, 0);
-        }
-    }
-
-    fn code(&mut self, code: u8) {
-        self.value |= u32::from(code) << self.held;
-        self.held += 5;
-        if self.held >= 8 {
-            self.packets.push(self.value as u8);
-            self.value >>= 8;
-            self.held -= 8;
-        }
-    }
-
-    fn finish(mut self, sherry: bool) -> Vec<u8> {
-        if sherry {
-            if self.held != 0 {
-                self.packets.push(self.value as u8);
-            }
-            return self.packets.finish(0);
-        }
-        while self.held != 0 {
-            self.trit(0);
-        }
-        self.packets.finish(trit5::ZERO)
-    }
+    words: WordPacker,
 }
 
 /// A tile of trits: `[words * Q, cols]`, and how its columns are cut.
@@ -104,7 +68,8 @@ pub(super) struct WeightRun {
 
 impl WeightRun {
     pub fn new(shape: &DeviceShape, sherry: bool) -> Self {
-        let port = |_| Port { packets: PacketWriter::new(shape), value: 0, held: 0 };
+        let words = WordPacker::new(shape.word_layout(sherry));
+        let port = |_| Port { packets: PacketWriter::new(shape), words: words.clone() };
         WeightRun { sherry, words: 0, shape: shape.clone(), ports: (0..shape.ports).map(port).collect() }
     }
 
@@ -114,22 +79,22 @@ impl WeightRun {
         let (tables, q, codes, sherry) = (self.shape.tables, self.shape.rows, self.shape.port_codes(), self.sherry);
         let group = DeviceShape::weights_of_code(sherry);
         let words = trits.rows.len() / trits.cols / q;
-        self.ports.par_iter_mut().enumerate().for_each(|(number, port)| {
+        self.ports.par_iter_mut().enumerate().for_each(|(number, Port { packets, words: packer })| {
+            let mut of_word = vec![0; codes];
             for segment in trits.segments {
                 for word in 0..words {
-                    for lane in number * codes..(number + 1) * codes {
+                    for (lane, code) in (number * codes..).zip(&mut of_word) {
                         let row = &trits.rows[(word * q + lane / tables) * trits.cols..][..trits.cols];
                         let first = (segment.start + lane % tables * group).min(segment.end);
                         let some = &row[first..(first + group).min(segment.end)];
                         let mut weights = [0i8; 4];
                         weights[..some.len()].copy_from_slice(some);
-                        if sherry {
-                            // four zeros are no Sherry code: padding, which meets zero activations or masked rows
-                            port.code(sherry::encode4(weights).unwrap_or(0));
-                        } else {
-                            weights[..3].iter().for_each(|&trit| port.trit(trit));
-                        }
+                        let [a, b, c, _] = weights;
+                        // four zeros are no Sherry code: padding, which meets zero activations or masked rows
+                        let in_sherry = || sherry::encode4(weights).unwrap_or(0);
+                        *code = if sherry { in_sherry() } else { code3::encode3([a, b, c]) };
                     }
+                    packer.push(&of_word, |byte| packets.push(byte));
                 }
             }
         });
@@ -138,6 +103,11 @@ impl WeightRun {
 
     /// The packets of every port.
     pub fn finish(self) -> Vec<Vec<u8>> {
-        self.ports.into_iter().map(|port| port.finish(self.sherry)).collect()
+        let filler = self.shape.word_layout(self.sherry).filler();
+        let packets = |Port { mut packets, mut words }| {
+            words.finish(|byte| packets.push(byte));
+            packets.finish(filler)
+        };
+        self.ports.into_iter().map(packets).collect()
     }
 }

@@ -45,6 +45,7 @@ pub mod axi_write;
 pub mod axi_write_client;
 pub mod balance;
 pub(crate) mod banks;
+mod bundle;
 pub mod command_queue;
 pub mod crc32c;
 pub mod dsp;

@@ -31,6 +31,11 @@ impl Weights {
         format!("tern_weights_b{}_n{}_c{}_d{}", self.bits, self.ports, self.codes, self.buffer_words)
     }
 
+    /// What makes words of a port's beats.
+    pub fn port(&self) -> WeightPort {
+        WeightPort { bytes: self.bits / 8, codes: self.codes / self.ports }
+    }
+
     fn buffer(&self) -> Ring {
         Ring { width: 5 * self.codes, depth: self.buffer_words }
     }
@@ -49,7 +54,7 @@ impl Weights {
         require(&name, shares, "codes of a word", "a multiple of the number of ports", codes.into())?;
         let own = codes / ports;
         let packets_of = PacketRead { bits }.build(design)?;
-        let port_of = WeightPort { bytes: bits / 8, codes: own }.build(design)?;
+        let port_of = self.port().build(design)?;
         let buffer_of = self.buffer().build(design)?;
         let takes_of = Fifo { width: TOTAL + 2, depth: TAKES }.build(design)?;
         let mut m = Module::new(name);
@@ -67,7 +72,7 @@ impl Weights {
              \x20        beats are taken, in the other format if it says so. The buffer bridges this\n\
              Faults   4 CRC: info is the packet's line; 5 illegal code: info is the port; the codes read as zeros\n\
              Stalls   all stages hold; each port's packets are read ahead as far as its client's queue goes\n\
-             Oracle   spec::format::{{trit5, code3}}, spec::program::write_packets (sim::blocks::weights)",
+             Oracle   spec::program::{{WordReader, write_packets}} (sim::blocks::stream)",
             self.buffer_words,
             5 * codes,
             self.latency()

@@ -84,14 +84,14 @@ pub fn matrix(machine: &Machine, rows: u64, cols: u64, sherry: bool) -> Cost {
     let (group, entries) = if sherry { (4, SHERRY_ENTRIES) } else { (3, DENSE_ENTRIES) };
     let segments = cols.div_ceil(group * u64::from(e.tables));
     let words = rows.div_ceil(u64::from(e.rows));
-    let codes = words * segments * u64::from(e.tables * e.rows);
-    let bytes = if sherry { (codes * 5).div_ceil(8) } else { (codes * 3).div_ceil(5) };
+    let shape = machine.shape();
+    let of_port = shape.weight_bytes(words * segments, sherry);
     let build = u64::from(e.row().passes() * entries + TableBuild::SET_GAP);
     let tiles = rows.div_ceil(e.tile_rows);
     let per_segment = (words / tiles).max(build);
     Cost {
-        bytes,
-        memory_cycles: bytes.div_ceil(u64::from(machine.ports * machine.port_bits / 8)),
+        bytes: of_port * u64::from(machine.ports),
+        memory_cycles: of_port.div_ceil(shape.beat() as u64),
         engine_cycles: tiles * segments * per_segment + build + u64::from(e.latency()),
     }
 }

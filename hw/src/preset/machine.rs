@@ -258,7 +258,7 @@ impl Machine {
                 format!("fewer: {} has {}", self.board.name, self.board.urams),
             );
         }
-        if even {
+        if even && !self.weights().port().bundles() {
             let gear = self.unpacker().slots();
             rule(
                 gear <= MAX_SLOTS,

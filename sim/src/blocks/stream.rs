@@ -1,5 +1,6 @@
 //! Linear streams and weights behind reading ports, in front of the simulated memory.
 
+use super::weight_port::random_run;
 use crate::axi::{Memory, Timing};
 use crate::bench::{Beat, Block, Cover, Packet, Size, Word, pack};
 use crate::mutate::{Mutation, bug};
@@ -11,8 +12,8 @@ use hw::blocks::stream_read::StreamRead;
 use hw::blocks::weights::Weights;
 use hw::ir::{Design, Expr, Interface, IrError, Module, lit, uint};
 use hw::top::fabric::{Placed, connect, expose};
-use spec::format::{code3, trit5};
-use spec::program::{LINE, PACKET, write_packets};
+use spec::format::trit5;
+use spec::program::{LINE, PACKET, WordLayout, WordReader, write_packets};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -235,22 +236,9 @@ impl WeightsCase {
         design.add(m)
     }
 
-    /// Codes of a port for the words, and the bytes that hold them.
-    fn port_data(&self, sherry: bool, words: usize, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) {
-        let count = words * (self.weights.codes / self.weights.ports) as usize;
-        if sherry {
-            let codes: Vec<u8> = (0..count).map(|_| rng.below(32) as u8).collect();
-            let mut bytes = vec![0u8; (5 * count).div_ceil(8)];
-            for bit in 0..5 * count {
-                bytes[bit / 8] |= (codes[bit / 5] >> (bit % 5) & 1) << (bit % 8);
-            }
-            return (codes, bytes);
-        }
-        let trits: Vec<i8> = (0..3 * count).map(|_| rng.below(3) as i8 - 1).collect();
-        let codes = trits.chunks(3).map(|t| code3::encode3([t[0], t[1], t[2]])).collect();
-        let mut bytes = vec![0; trit5::row_bytes(trits.len())];
-        trit5::pack_row(&trits, &mut bytes);
-        (codes, bytes)
+    fn layout(&self, sherry: bool) -> WordLayout {
+        let w = &self.weights;
+        WordLayout { beat: w.bits as usize / 8, codes: (w.codes / w.ports) as usize, sherry }
     }
 
     /// A run: its command, the words and a fault.
@@ -259,6 +247,7 @@ impl WeightsCase {
         let (beat, ports, own) = (w.bits as usize / 8, w.ports as usize, (w.codes / w.ports) as usize);
         let payload = PACKET as usize - beat;
         let sherry = rng.one_in(2);
+        let layout = self.layout(sherry);
         cover.count(if sherry { "sherry" } else { "dense" }, true);
         let a_packet = if sherry { payload * 8 / (5 * own) } else { payload * 5 / (3 * own) };
         let words = match size {
@@ -269,9 +258,10 @@ impl WeightsCase {
             Size::Any if self.frames > 0 => rng.within(1, 6 * a_packet as u64) as usize,
             Size::Any => rng.within(1, 3 * a_packet as u64 / 2) as usize,
         };
-        let parts: Vec<_> = (0..ports).map(|_| self.port_data(sherry, words, rng)).collect();
+        let parts: Vec<_> = (0..ports).map(|_| random_run(layout, words, rng)).collect();
         let packets = parts[0].1.len().div_ceil(payload);
-        cover.count("padding_trits", !sherry && !(3 * own * words).is_multiple_of(5));
+        cover.count("part_of_a_bundle", layout.bundle().is_some_and(|bundle| !words.is_multiple_of(bundle)));
+        cover.count("padding_trits", layout.bundle().is_none() && !sherry && !(3 * own * words).is_multiple_of(5));
         // one port's packet is broken, or one of its bytes is none of five trits
         let often = size == Size::Any && !self.full_rate && rng.one_in(3);
         let wrong = (size == Size::Max || often).then(|| (rng.below(ports as u64) as usize, !sherry && rng.one_in(2)));
@@ -283,9 +273,11 @@ impl WeightsCase {
                 Some((port, true)) if port == i => {
                     let at = rng.below(bytes.len() as u64 - 1) as usize;
                     bytes[at] = rng.within(trit5::CODES.into(), 255) as u8;
-                    let trits: Vec<i8> = bytes.iter().flat_map(|b| trit5::DECODE[*b as usize]).collect();
-                    let all = trits.chunks(3).take(codes.len()).map(|t| code3::encode3([t[0], t[1], t[2]]));
-                    codes = all.collect();
+                    // the tight order's unpacker makes zeros of an illegal byte
+                    let zeros = |byte: u8| layout.bundle().is_none() && byte >= trit5::CODES;
+                    let mut given = bytes.iter().map(|&byte| if zeros(byte) { trit5::ZERO } else { byte });
+                    let mut reader = WordReader::new(layout);
+                    codes = (0..words).filter_map(|_| reader.next(|| given.next().ok_or(())).ok()).flatten().collect();
                     error = Some(vec![vec![fault::ILLEGAL_CODE as u32], vec![i as u32]]);
                     cover.count("illegal", true);
                 }
@@ -377,7 +369,7 @@ impl WeightsCase {
         let mut codes = vec![Vec::new(); groups];
         for (group, of_group) in codes.iter_mut().enumerate() {
             for port in 0..ports {
-                let (codes, bytes) = self.port_data(sherry, each, rng);
+                let (codes, bytes) = random_run(self.layout(sherry), each, rng);
                 let mut packet = Vec::new();
                 write_packets(&bytes, beat, rng.below(243) as u8, &mut packet);
                 if wrong == Some((port, group)) {
@@ -500,6 +492,10 @@ fn take(words: usize, hold: bool, again: bool) -> Beat {
 }
 
 fn weights() -> Box<dyn Block> {
+    Box::new(WeightsCase::new(32, 2, 16, 20, false))
+}
+
+fn tight() -> Box<dyn Block> {
     Box::new(WeightsCase::new(32, 2, 8, 20, false))
 }
 
@@ -527,5 +523,6 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("balance: a frame given back early", balanced, "end = s0_step &", "end = s0_step | "),
     bug("balance: two ports write one memory", balanced, "~blocked2", "1'b1"),
     bug("balance: a frame read before it is complete", balanced, "s1_some = ", "s1_some = 1'b1 | "),
-    bug("weights: illegal bytes kept secret", weights, "dense_illegal & ", "1'b0 & "),
+    bug("weights: illegal bytes kept secret", weights, "illegal_o = found_q &", "illegal_o = 1'b0 &"),
+    bug("weights: illegal bytes kept secret, tight", tight, "dense_illegal & ", "1'b0 & "),
 ];

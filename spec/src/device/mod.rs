@@ -194,7 +194,7 @@ impl Device {
             id::WEIGHT if d.get("listed") == 1 => {
                 self.weights.start_listed(d, self.heads.list(), &self.memory, &self.shape)
             }
-            id::WEIGHT => self.weights.start(d),
+            id::WEIGHT => self.weights.start(d, &self.shape),
             id::ROW => self.rows.start(d),
             id::NORM => self.norms.start(d),
             _ => self.mults.start(d),

@@ -50,7 +50,7 @@ fn run(memory: Vec<u8>) -> Result<PassResult, Fault> {
 
 #[test]
 fn a_norm_of_zeros_and_a_row_of_logits() {
-    let weights: Vec<u8> = [121; 5].to_vec();
+    let weights: Vec<u8> = [121; 8].to_vec();
     let stream = |addr: u64, id: u32, words: u64| {
         descriptor(Op::Stream, &[("stream", u64::from(id)), ("addr", addr), ("packets", 1), ("words", words)])
     };

@@ -3,21 +3,18 @@
 use super::head::Listed;
 use super::stream::{Packets, Words};
 use super::{FaultKind, Memory};
-use crate::format::{code3, trit5};
-use crate::program::{Descriptor, DeviceShape, LINE, PACKET};
+use crate::format::trit5;
+use crate::program::{Descriptor, DeviceShape, LINE, PACKET, WordReader};
 use std::collections::VecDeque;
 
 const NAME: &str = "weight";
 /// Runs that may wait.
 const RUNS: usize = 4;
 
-/// Codes of one port.
-#[derive(Default)]
+/// Words of one port.
 struct Port {
     packets: Packets,
-    trits: VecDeque<i8>,
-    bits: u32,
-    held: u32,
+    words: WordReader,
 }
 
 /// The weight stream.
@@ -37,7 +34,8 @@ pub(super) struct WeightStream {
 
 impl WeightStream {
     pub fn new(shape: &DeviceShape) -> WeightStream {
-        let ports = (0..shape.ports).map(|_| Port::default()).collect();
+        let port = |_| Port { packets: Packets::default(), words: WordReader::new(shape.word_layout(false)) };
+        let ports = (0..shape.ports).map(port).collect();
         WeightStream {
             sherry: false,
             words: Words::default(),
@@ -64,7 +62,7 @@ impl WeightStream {
     }
 
     /// Starts a run, after those before if these are not used up.
-    pub fn start(&mut self, d: &Descriptor) -> Result<(), FaultKind> {
+    pub fn start(&mut self, d: &Descriptor, shape: &DeviceShape) -> Result<(), FaultKind> {
         if !self.words.done() {
             if self.waiting.len() == RUNS {
                 return Err(FaultKind::Stream { stream: NAME, problem: "too many runs wait" });
@@ -74,10 +72,12 @@ impl WeightStream {
         }
         self.words.start(d.get("words"), NAME)?;
         self.sherry = d.get("sherry") == 1;
+        let layout = shape.word_layout(self.sherry);
         let (addr, stride) = (u64::from(d.get("addr")), u64::from(d.get("stride")));
         for (number, port) in self.ports.iter_mut().enumerate() {
             let first = (addr + number as u64 * stride) * LINE;
-            *port = Port { packets: Packets::start(first, u64::from(d.get("packets"))), ..Port::default() };
+            let packets = Packets::start(first, u64::from(d.get("packets")));
+            *port = Port { packets, words: WordReader::new(layout) };
         }
         Ok(())
     }
@@ -102,12 +102,13 @@ impl WeightStream {
         }
         self.words.start(words, NAME)?;
         self.sherry = d.get("sherry") == 1;
+        let layout = shape.word_layout(self.sherry);
         let (addr, stride) = (u64::from(d.get("addr")), u64::from(d.get("stride")));
         let mut groups = Vec::with_capacity(list.len());
         for listed in list {
             for (number, port) in self.ports.iter_mut().enumerate() {
                 let first = (addr + number as u64 * stride) * LINE + u64::from(listed.group) * PACKET;
-                *port = Port { packets: Packets::start(first, 1), ..Port::default() };
+                *port = Port { packets: Packets::start(first, 1), words: WordReader::new(layout) };
             }
             groups.push((0..each).map(|_| self.codes(memory, shape)).collect::<Result<Vec<_>, _>>()?);
         }
@@ -148,47 +149,19 @@ impl WeightStream {
         if self.words.done()
             && let Some(run) = self.waiting.pop_front()
         {
-            self.start(&run)?;
+            self.start(&run, shape)?;
         }
         Ok(codes)
     }
 
     fn codes(&mut self, memory: &Memory, shape: &DeviceShape) -> Result<Vec<u8>, FaultKind> {
         let mut codes = Vec::with_capacity(shape.tables * shape.rows);
-        for (number, port) in self.ports.iter_mut().enumerate() {
-            for _ in 0..shape.port_codes() {
-                codes.push(if self.sherry {
-                    port.sherry(memory, shape.beat())?
-                } else {
-                    port.dense(memory, shape.beat(), number)?
-                });
-            }
+        for (port, Port { packets, words }) in self.ports.iter_mut().enumerate() {
+            codes.extend(words.next(|| match packets.next(memory, shape.beat(), NAME)? {
+                byte if !self.sherry && byte >= trit5::CODES => Err(FaultKind::Trits { byte, port }),
+                byte => Ok(byte),
+            })?);
         }
         Ok(codes)
-    }
-}
-
-impl Port {
-    fn dense(&mut self, memory: &Memory, beat: usize, port: usize) -> Result<u8, FaultKind> {
-        while self.trits.len() < code3::TRITS_PER_CODE {
-            let byte = self.packets.next(memory, beat, NAME)?;
-            if byte >= trit5::CODES {
-                return Err(FaultKind::Trits { byte, port });
-            }
-            self.trits.extend(trit5::DECODE[byte as usize]);
-        }
-        let mut next = || self.trits.pop_front().unwrap_or(0);
-        Ok(code3::encode3([next(), next(), next()]))
-    }
-
-    fn sherry(&mut self, memory: &Memory, beat: usize) -> Result<u8, FaultKind> {
-        if self.held < 5 {
-            self.bits |= u32::from(self.packets.next(memory, beat, NAME)?) << self.held;
-            self.held += 8;
-        }
-        let code = (self.bits & 31) as u8;
-        self.bits >>= 5;
-        self.held -= 5;
-        Ok(code)
     }
 }

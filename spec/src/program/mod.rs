@@ -11,11 +11,13 @@ mod fields;
 mod listing;
 mod packet;
 mod shape;
+mod words;
 
 pub use fields::{FIELDS, Field, field, fields_of};
 pub use listing::listing;
 pub use packet::{check_packet, write_packets};
 pub use shape::{DeviceShape, MAX_LANES, ShapeError};
+pub use words::{WordLayout, WordPacker, WordReader};
 
 use thiserror::Error;
 

@@ -1,6 +1,6 @@
 //! What a compiler must know of a machine: sizes of its units and memories.
 
-use super::PACKET;
+use super::{PACKET, WordLayout};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -131,10 +131,14 @@ impl DeviceShape {
         bytes.div_ceil(self.payload() as u64)
     }
 
+    /// How weight words lie in the region of a port.
+    pub fn word_layout(&self, sherry: bool) -> WordLayout {
+        WordLayout { beat: self.beat(), codes: self.port_codes(), sherry }
+    }
+
     /// Bytes of `words` weight words in the region of one port.
     pub fn weight_bytes(&self, words: u64, sherry: bool) -> u64 {
-        let codes = words * self.port_codes() as u64;
-        if sherry { (5 * codes).div_ceil(8) } else { (3 * codes).div_ceil(5) }
+        self.word_layout(sherry).bytes(words)
     }
 
     /// Checks every rule that compiler and reference device rely on.
@@ -238,7 +242,8 @@ mod tests {
         s.validate().unwrap();
         assert_eq!((s.groups_at_once(), s.lanes(), s.groups(), s.beat(), s.port_codes()), (4, 4, 4, 16, 32));
         assert_eq!((s.segment(false), s.segment(true), s.payload()), (96, 128, 4080));
-        assert_eq!((s.weight_bytes(1, false), s.weight_bytes(5, true)), (20, 100));
+        assert_eq!((s.weight_bytes(1, false), s.weight_bytes(5, true)), (32, 112));
+        assert_eq!((s.weight_bytes(5, false), s.weight_bytes(4, true)), (96, 80));
         assert_eq!(DeviceShape { rows: 3, ..kv260() }.lanes(), 1);
         assert_eq!(DeviceShape { rows: 12, ..kv260() }.runs(), 3);
     }
