@@ -111,6 +111,9 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
         if work.iter().all(|(_, _, cases)| cases.is_empty()) {
             continue;
         }
+        if cli.layers.is_none() {
+            rig::record_profile(machine)?;
+        }
         let mut rig = Rig::new(machine, image)?;
         rig.last_shown = cli.layers.is_some();
         eprintln!("{}: compiled and loaded in {:.0} s", group[0].shape, start.elapsed().as_secs_f64());

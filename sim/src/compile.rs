@@ -6,6 +6,7 @@
 
 use crate::SimError;
 use crate::ffi::Library;
+use crate::profile::Profile;
 use crate::toolchain::{self, Toolchain};
 use hw::ir::Port;
 use sha2::{Digest, Sha256};
@@ -20,15 +21,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Speed {
     /// Compiled in seconds: for block benches.
     Quick,
-    /// Fastest simulation: for whole models.
+    /// Fastest simulation: for whole models. Guided by a profile if one was recorded.
     Full,
+    /// Counts what runs, for the next [`Speed::Full`] of the same model; as [`Speed::Full`] if the compiler is not Clang.
+    Recording,
 }
 
 impl Speed {
     const fn flags(self) -> &'static [&'static str] {
         match self {
             Speed::Quick => &["-O1"],
-            Speed::Full => &["-O3", "-march=native"],
+            Speed::Full | Speed::Recording => &["-O3", "-march=native"],
         }
     }
 }
@@ -99,19 +102,23 @@ impl WaveParts {
 
 /// C++ between the model and [`crate::ffi`]: pointers to the ports, whose sizes the compiler checks. A traced model
 /// writes both halves of each clock cycle while a file is open.
-fn shim(top: &str, ports: &[Port], traced: bool) -> String {
+fn shim(top: &str, ports: &[Port], traced: bool, recording: bool) -> String {
     // whole machines have their bus's name for it
     let clock = if ports.iter().any(|p| p.name == "aclk") { "aclk" } else { "clk_i" };
+    let (declared, written) = match recording {
+        true => ("int __llvm_profile_write_file(void);\n", " __llvm_profile_write_file();"),
+        false => ("", ""),
+    };
     let WaveParts { include, state, begin, connect, end, high, low, functions } = WaveParts::new(traced);
     let mut text = format!(
         "#include \"V{top}.h\"\n#include \"verilated.h\"\n{include}\
          struct Sim {{ VerilatedContext context; V{top}* top;{state} }};\n\
-         extern \"C\" {{\n{functions}\
+         extern \"C\" {{\n{declared}{functions}\
          void* tercet_new(uint32_t seed) {{\n\
          \x20   Sim* s = new Sim;\n    s->context.randReset(2);\n    s->context.randSeed(static_cast<int>(seed));{begin}\n\
          \x20   s->top = new V{top}(&s->context);{connect}\n    s->top->{clock} = 0;\n    s->top->eval();\n    return s;\n}}\n\
          void tercet_free(void* p) {{\n\
-         \x20   Sim* s = static_cast<Sim*>(p);{end} s->top->final(); delete s->top; delete s;\n}}\n\
+         \x20   Sim* s = static_cast<Sim*>(p);{end} s->top->final(); delete s->top; delete s;{written}\n}}\n\
          void tercet_eval(void* p) {{ static_cast<Sim*>(p)->top->eval(); }}\n\
          void tercet_tick(void* p) {{\n    Sim* s = static_cast<Sim*>(p);\n    V{top}* t = s->top;\n\
          \x20   t->{clock} = 1; t->eval();{high} t->{clock} = 0; t->eval();{low}\n}}\n\
@@ -139,7 +146,7 @@ fn write(path: PathBuf, text: &str) -> Result<(), SimError> {
     fs::write(&path, text).map_err(|error| SimError::File { path, error })
 }
 
-fn run(command: &mut Command, top: &str) -> Result<(), SimError> {
+pub(crate) fn run(command: &mut Command, top: &str) -> Result<(), SimError> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let fail = |text: String| SimError::Tool { tool: tool.clone(), top: top.to_string(), text };
     let done = command.stdin(Stdio::null()).output().map_err(|e| fail(e.to_string()))?;
@@ -203,8 +210,8 @@ fn runtime(tools: &Toolchain, cache: &Path, traced: bool) -> Result<PathBuf, Sim
 
 /// Verilator's headers, parsed once per toolchain and options: reading them takes longer than most models.
 /// Only for Clang; other compilers read the text.
-fn headers(tools: &Toolchain, cache: &Path, flags: &[&str]) -> Result<Option<PathBuf>, SimError> {
-    if !tools.cxx.to_string_lossy().contains("clang") {
+fn headers(tools: &Toolchain, cache: &Path, flags: &[String]) -> Result<Option<PathBuf>, SimError> {
+    if !tools.is_clang() {
         return Ok(None);
     }
     let target = cache.join(format!("headers-{}", key(&[&format!("{tools:?} {flags:?}")])));
@@ -225,7 +232,7 @@ fn object(
     cache: &Path,
     dir: &Path,
     name: &str,
-    flags: &[&str],
+    flags: &[String],
     top: &str,
     traced: bool,
 ) -> Result<(), SimError> {
@@ -271,6 +278,18 @@ fn sources(dir: &Path) -> Result<Vec<String>, SimError> {
     Ok(names)
 }
 
+/// Where the profile of a model is.
+fn profile(job: &Job, tools: &Toolchain, cache: &Path) -> Option<Profile> {
+    let ports = format!("{:?}", job.ports);
+    Profile::of(tools, cache, job.top, &key(&[job.verilog, &ports, &format!("{tools:?}"), "1"]))
+}
+
+/// Whether a profile of the model was recorded, or none can be.
+pub fn is_profiled(job: &Job) -> Result<bool, SimError> {
+    let (tools, cache) = (toolchain::find()?, toolchain::target_dir()?.join("verilated"));
+    Ok(profile(job, &tools, &cache).is_none_or(|profile| profile.exists()))
+}
+
 /// Builds a model, or finds it in the cache, and loads it.
 pub fn compile(job: &Job) -> Result<Library, SimError> {
     build(job, false)
@@ -284,9 +303,19 @@ pub fn compile_traced(job: &Job) -> Result<Library, SimError> {
 fn build(job: &Job, traced: bool) -> Result<Library, SimError> {
     let tools = toolchain::find()?;
     let cache = toolchain::target_dir()?.join("verilated");
-    let shim = shim(job.top, job.ports, traced);
-    let flags = format!("{:?} {}", job.speed.flags(), job.lint);
-    let name = format!("{}-{}", job.top, key(&[job.verilog, &shim, &format!("{tools:?}"), &flags, "1"]));
+    let mut flags: Vec<String> = job.speed.flags().iter().map(|flag| flag.to_string()).collect();
+    let profile = match job.speed {
+        Speed::Quick => None,
+        Speed::Full | Speed::Recording => profile(job, &tools, &cache),
+    };
+    let recording = profile.as_ref().filter(|_| job.speed == Speed::Recording).map(Profile::record);
+    match &profile {
+        Some(profile) if recording.is_none() => flags.extend(profile.guide(&tools, job.top)?),
+        _ => flags.extend(recording.clone()),
+    }
+    let shim = shim(job.top, job.ports, traced, recording.is_some());
+    let how = format!("{flags:?} {}", job.lint);
+    let name = format!("{}-{}", job.top, key(&[job.verilog, &shim, &format!("{tools:?}"), &how, "1"]));
     let target = cache.join(name);
     let library = target.join("model.so");
     if !library.exists() {
@@ -303,11 +332,11 @@ fn build(job: &Job, traced: bool) -> Result<Library, SimError> {
         }
         write(dir.join("hot.cpp"), &hot)?;
         write(dir.join("cold.cpp"), &cold)?;
-        object(&tools, &cache, &dir, "hot", job.speed.flags(), job.top, traced)?;
-        object(&tools, &cache, &dir, "cold", &["-O0"], job.top, traced)?;
+        object(&tools, &cache, &dir, "hot", &flags, job.top, traced)?;
+        object(&tools, &cache, &dir, "cold", &["-O0".to_string()], job.top, traced)?;
         let mut link = Command::new(&tools.cxx);
         link.current_dir(&dir).args(["-shared", "-o", "model.so", "hot.o", "cold.o"]).arg(&runtime);
-        run(link.args(["-Wl,-Bsymbolic", "-latomic"]), job.top)?;
+        run(link.args(["-Wl,-Bsymbolic", "-latomic"]).args(recording), job.top)?;
         publish(&dir, &target)?;
     }
     Library::load(&library, job.top, job.ports, traced)

@@ -5,7 +5,7 @@
 
 use crate::SimError;
 use crate::axi::{Bytes, Counters, Faults, Memory, Timing};
-use crate::compile::{Job, Speed, compile, compile_traced};
+use crate::compile::{self, Job, Speed, compile, compile_traced};
 use crate::ffi::{Library, Model, PortId};
 pub use crate::waves::Waves;
 use hw::ir::Design;
@@ -147,13 +147,26 @@ pub struct SimDevice {
     turn: u64,
 }
 
-/// Generates and compiles a machine, or finds it in the cache. Only a traced one can write waves.
-pub fn build(machine: &Machine, speed: Speed, traced: bool) -> Result<Library, SimError> {
+/// Generates a machine and gives it to `with`.
+fn generated<T>(
+    machine: &Machine,
+    speed: Speed,
+    with: impl FnOnce(&Job) -> Result<T, SimError>,
+) -> Result<T, SimError> {
     let mut design = Design::default();
     let top = machine.build_tapped(&mut design)?;
     let verilog = design.text();
-    let job = Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false };
-    if traced { compile_traced(&job) } else { compile(&job) }
+    with(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
+}
+
+/// Generates and compiles a machine, or finds it in the cache. Only a traced one can write waves.
+pub fn build(machine: &Machine, speed: Speed, traced: bool) -> Result<Library, SimError> {
+    generated(machine, speed, if traced { compile_traced } else { compile })
+}
+
+/// Whether a run of the machine with [`Speed::Recording`] would help [`Speed::Full`] no further.
+pub fn is_profiled(machine: &Machine) -> Result<bool, SimError> {
+    generated(machine, Speed::Full, compile::is_profiled)
 }
 
 impl SimDevice {

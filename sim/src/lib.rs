@@ -19,6 +19,7 @@ pub mod compile;
 pub mod device;
 pub mod ffi;
 pub mod mutate;
+pub(crate) mod profile;
 pub mod rng;
 pub mod toolchain;
 pub mod waves;

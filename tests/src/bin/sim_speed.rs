@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("| preset | work | cycles | kcycles/s of processor time | of time on the wall |\n|---|---|--:|--:|--:|");
     for name in presets {
         let machine = preset::load(&name)?;
+        SimulatedDevice::record_profile(&weights, &machine)?;
         let context = Some(weights.config.max_context.min(machine.max_context as usize));
         let options = Options { context, shortlist: None };
         let mut rtl = SimulatedDevice::simulated(&weights, &machine, options, 1, Timing::measured())?;
