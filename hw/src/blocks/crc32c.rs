@@ -21,11 +21,53 @@ fn steps(rest: u32, count: u32) -> u32 {
     (0..count).fold(rest, |rest, _| step(rest))
 }
 
-/// The exclusive or of the bits of `of` whose contribution has bit `bit`.
-fn sum(of: &Expr, contributions: &[u32], bit: u32) -> Expr {
-    let taken = (0..of.width()).filter(|i| contributions[*i as usize] >> bit & 1 == 1);
-    let bits: Vec<Expr> = taken.map(|i| of.bit(i)).collect();
-    if bits.is_empty() { lit(0, 1) } else { cat(&bits).parity() }
+/// A part that fewer sums than this take is not worth a LUT of its own.
+const SHARED: u32 = 8;
+/// Inputs of a LUT.
+const LUT: usize = 6;
+
+/// A signal of the sums: an exclusive or of some bits of a beat.
+struct Part {
+    /// The sums that take it, a bit each.
+    sums: u32,
+    bits: Vec<usize>,
+}
+
+/// Parts of the sums, given which sums each bit is in: the bits, then what two parts have in common, most often first
+/// (Paar, "Optimized arithmetic for Reed-Solomon encoders", 1997).
+fn parts(columns: &[u32]) -> Vec<Part> {
+    let mut parts: Vec<Part> = columns.iter().enumerate().map(|(i, &sums)| Part { sums, bits: vec![i] }).collect();
+    loop {
+        let pairs = (0..parts.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
+        let fit = pairs.filter(|&(i, j)| parts[i].bits.len() + parts[j].bits.len() <= LUT);
+        let count = |&(i, j): &(usize, usize)| (parts[i].sums & parts[j].sums).count_ones();
+        let Some((i, j)) = fit.max_by_key(count).filter(|pair| count(pair) >= SHARED) else { return parts };
+        let sums = parts[i].sums & parts[j].sums;
+        [i, j].into_iter().for_each(|at| parts[at].sums &= !sums);
+        let bits = [&parts[i].bits[..], &parts[j].bits].concat();
+        parts.push(Part { sums, bits });
+    }
+}
+
+/// An exclusive or in a module of its own, which synthesis maps to one LUT.
+fn build_xor(design: &mut Design, inputs: usize) -> Result<Rc<Interface>, IrError> {
+    let mut m = Module::new(format!("tern_xor{inputs}"));
+    m.header(&format!("Exclusive or of {inputs} bits, a LUT.\n\nShapes   of u{inputs} | sum u1\nLatency  0"));
+    let of = m.input("of_i", uint(inputs as u32));
+    let sum = m.output("sum_o", uint(1));
+    m.drive(&sum, &of.parity());
+    design.add(m)
+}
+
+/// A bit, and the LUTs before it in a row.
+type Signal = (u32, Expr);
+
+/// The exclusive or of a few signals.
+fn xor(m: &mut Module, design: &mut Design, name: &str, of: &[Signal]) -> Result<Signal, IrError> {
+    let bits = cat(of.iter().map(|(_, bit)| bit));
+    let xor_of = build_xor(design, of.len())?;
+    let levels = of.iter().map(|(levels, _)| levels + 1).max().unwrap_or(0);
+    Ok((levels, m.instance(name, &xor_of, &[("of_i", &bits)]).get("sum_o")))
 }
 
 impl Crc32c {
@@ -36,15 +78,22 @@ impl Crc32c {
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
         let bits = self.bits;
         let name = format!("tern_crc32c_w{bits}");
-        require(&name, bits >= 8 && bits.is_multiple_of(8), "bits of a beat", "a multiple of 8", bits.into())?;
+        require(
+            &name,
+            bits >= 32 && bits.is_multiple_of(8),
+            "bits of a beat",
+            "a multiple of 8, at least 32",
+            bits.into(),
+        )?;
         let mut m = Module::new(name);
         m.header(&format!(
-            "CRC32C: rest = shift(first ? ones : rest) ^ share of the beat; crc = ~rest.\n\n\
+            "CRC32C: rest = share(data ^ (first ? ones : rest)); crc = ~rest.\n\n\
              Shapes   data u{bits}, byte 0 in the low bits | crc u32\n\
-             Width    polynomial 1edc6f41 reflected; the shift by {bits} bits and the share of every data bit are\n\
-             \x20        linear over GF(2): the generator computes which bits each bit of the sum takes\n\
-             Latency  {} cycles: the beat's share, the sum of both\n\
-             Stalls   none: a beat counts in a cycle with valid_i\n\
+             Width    polynomial 1edc6f41 reflected; the share of every bit of a beat is linear over GF(2): the generator\n\
+             \x20        computes which bits each bit of the sum takes, shares what sums have in common and makes trees of\n\
+             \x20        exclusive ors of {LUT} bits\n\
+             Latency  {} cycles: the beat, the sum\n\
+             Stalls   none: a beat counts in a cycle with valid_i. The sum stays until the cycle after the next first beat\n\
              Oracle   spec::crc32c",
             Self::LATENCY
         ));
@@ -52,21 +101,48 @@ impl Crc32c {
         let first = m.input("first_i", uint(1));
         let data = m.input("data_i", uint(bits));
         let crc = m.output("crc_o", uint(32));
-        // bit i of the data is divided together with bit i of the remainder, then shifted bits - i times
-        let of_data: Vec<u32> = (0..bits).map(|i| steps(1, bits - i)).collect();
-        let of_rest: Vec<u32> = (0..32).map(|i| steps(1 << i, bits)).collect();
-        let row = |of: &Expr, from: &[u32]| cat((0..32).rev().map(|bit| sum(of, from, bit)));
         let valid_q = m.reg_reset("valid_q", &lit(0, 1));
+        let data_q = m.reg("data_q", uint(bits));
+        let crc_q = m.reg("crc_q", uint(32));
         m.next(&valid_q, &valid);
-        let first_q = m.reg("first_q", uint(1));
-        let share_q = m.reg("share_q", uint(32));
-        m.next_when(&first_q, &valid, &first);
-        m.next_when(&share_q, &valid, &row(&data, &of_data));
-        let rest_q = m.reg("rest_q", uint(32));
-        let shifted = m.wire("shifted", &row(&rest_q, &of_rest));
-        let begun = first_q.mux(&lit(steps(u32::MAX, bits).into(), 32), &shifted);
-        m.next_when(&rest_q, &valid_q, &(begun ^ &share_q));
-        m.drive(&crc, &!&rest_q);
+        m.next_when(&data_q, &valid, &data);
+
+        m.comment("The remainder is divided together with the first 32 bits; here it is complemented.");
+        let mut signals: Vec<Signal> = (0..bits).map(|i| (0, data_q.bit(i))).collect();
+        for (i, signal) in signals.iter_mut().enumerate().take(32) {
+            let both = [signal.clone(), (0, crc_q.bit(i as u32))];
+            *signal = xor(&mut m, design, &format!("both{i}"), &both)?;
+        }
+        m.comment("What sums have in common.");
+        // bit i of a beat is shifted bits - i times
+        let parts = parts(&(0..bits).map(|i| steps(1, bits - i)).collect::<Vec<_>>());
+        let mut taken: Vec<(u32, Signal)> = Vec::new();
+        for (at, part) in parts.iter().enumerate().filter(|(_, part)| part.sums != 0) {
+            let of: Vec<Signal> = part.bits.iter().map(|&bit| signals[bit].clone()).collect();
+            let signal =
+                if at < bits as usize { of[0].clone() } else { xor(&mut m, design, &format!("part{at}"), &of)? };
+            taken.push((part.sums, signal));
+        }
+        m.comment("The sums.");
+        let complement = steps(u32::MAX, bits);
+        let mut next = Vec::new();
+        for sum in 0..32 {
+            let mut of: Vec<Signal> = taken.iter().filter(|(s, _)| s >> sum & 1 == 1).map(|(_, s)| s.clone()).collect();
+            while of.len() > LUT {
+                // the first one takes so many that all later ones are full
+                let count = (of.len() + LUT - 3) % (LUT - 1) + 2;
+                of.sort_by_key(|(levels, _)| *levels);
+                let rest = of.split_off(count);
+                let one = xor(&mut m, design, &format!("sum{sum}n{}", rest.len()), &of)?;
+                of = rest;
+                of.push(one);
+            }
+            let all = cat(of.iter().map(|(_, bit)| bit)).parity();
+            next.push(if complement >> sum & 1 == 1 { all } else { !all });
+        }
+        let begins = m.wire("begins", &(&valid & &first));
+        m.next(&crc_q, &begins.mux(&lit(0, 32), &valid_q.mux(&cat(next.iter().rev()), &crc_q)));
+        m.drive(&crc, &crc_q);
         design.add(m)
     }
 }

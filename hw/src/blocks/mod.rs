@@ -15,6 +15,7 @@
 //! | [`packets::PacketRead`], [`crc32c::Crc32c`] | packets of a linear stream, checked |
 //! | [`stream_read::StreamRead`] | a linear stream as words |
 //! | [`weights::Weights`], [`ring::Ring`] | weights of all ports, and their buffer |
+//! | [`weight_port::WeightPort`] | beats of a port -> words of codes |
 //! | [`gearbox::Gearbox`] | changes how many elements a beat carries |
 //! | [`unpack5::Unpack5`] | five trits a byte -> 5-bit codes |
 //! | [`dsp`] | additions and multiplications in DSP slices |

@@ -2,7 +2,7 @@
 
 use super::crc32c::Crc32c;
 use super::fifo::Fifo;
-use crate::ir::{Design, Interface, IrError, Module, cat, lit, uint};
+use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use spec::program::{LINE, PACKET};
 use std::rc::Rc;
 
@@ -26,7 +26,8 @@ impl PacketRead {
         let beats = PACKET as u32 / (bits / 8);
         let beat = beats.ilog2();
         let crc_of = Crc32c { bits }.build(design)?;
-        let queue_of = Fifo { width: 64, depth: Self::RUNS }.build(design)?;
+        let lines = (PACKET / LINE).ilog2();
+        let queue_of = Fifo { width: 64 - lines, depth: Self::RUNS }.build(design)?;
         let mut m = Module::new(name);
         m.header(&format!(
             "Runs of packets: {beats} beats each, of which {} are payload and the last holds their CRC32C.\n\n\
@@ -51,35 +52,41 @@ impl PacketRead {
         let info = m.output("fault_info_o", uint(32));
         let idle = m.output("idle_o", uint(1));
         m.unused("last", &[data.field("last")]);
-        let one = lit(1, 32);
-        let lines = lit(u128::from(PACKET / LINE), 32);
+        // memory has lines for so many packets
+        let count = u32::BITS - lines;
+        let (one, packets_of_run) = (lit(1, count), cmd.field("packets").low(count));
+        m.unused("packets", &[cmd.field("packets").slice(count, lines)]);
+        let packet_line = |run: &Expr, packet: &Expr| cat([&run.slice(lines, count).add_wrap(packet), &run.low(lines)]);
 
         m.comment("Asking: a command for each packet.");
         let go_q = m.reg_reset("go_q", &lit(0, 1));
-        let ask_line_q = m.reg("ask_line_q", uint(32));
-        let ask_left_q = m.reg("ask_left_q", uint(32));
+        let ask_run_q = m.reg("ask_run_q", uint(32));
+        let ask_packets_q = m.reg("ask_packets_q", uint(count));
+        let asked_q = m.reg("asked_q", uint(count));
         let queue_ready = m.net("queue_ready", uint(1));
         m.drive(&cmd.ready, &(!&go_q & &queue_ready));
         let some = cmd.field("packets").any();
         let start = m.wire("start", &(cmd.fire() & some));
         let asked = m.wire("asked", &ask.fire());
-        m.next(&go_q, &(&start | &go_q & !(&asked & ask_left_q.eq(&one))));
-        m.next_when(&ask_line_q, &(&start | &asked), &start.mux(&cmd.field("addr"), &ask_line_q.add_wrap(&lines)));
-        let fewer = ask_left_q.sub_wrap(&one).as_unsigned();
-        m.next_when(&ask_left_q, &(&start | &asked), &start.mux(&cmd.field("packets"), &fewer));
+        let next_asked = m.wire("next_asked", &asked_q.add_wrap(&one));
+        m.next(&go_q, &(&start | &go_q & !(&asked & next_asked.eq(&ask_packets_q))));
+        m.next_when(&ask_run_q, &start, &cmd.field("addr"));
+        m.next_when(&ask_packets_q, &start, &packets_of_run);
+        m.next(&asked_q, &start.mux(&lit(0, count), &asked.mux(&next_asked, &asked_q)));
         m.drive(&ask.valid, &go_q);
-        m.drive(&ask.field("addr"), &cat([&ask_line_q, &lit(0, LINE.ilog2())]).extend(40));
+        m.drive(&ask.field("addr"), &cat([&packet_line(&ask_run_q, &asked_q), &lit(0, LINE.ilog2())]).extend(40));
         m.drive(&ask.field("beats"), &lit(beats.into(), 24));
 
         m.comment("Delivering: runs in order.");
         let run_q = m.reg_reset("run_q", &lit(0, 1));
         let load = m.wire("load", &!&run_q);
-        let entry = cat([cmd.field("packets"), cmd.field("addr")]);
+        let entry = cat([packets_of_run, cmd.field("addr")]);
         let inputs = [("in_valid_i", &start), ("in_data_i", &entry), ("out_ready_i", &load)];
         let queue = m.instance("queue", &queue_of, &inputs);
         m.drive(&queue_ready, &queue.get("in_ready_o"));
-        let line_q = m.reg("line_q", uint(32));
-        let left_q = m.reg("left_q", uint(32));
+        let from_q = m.reg("from_q", uint(32));
+        let packets_q = m.reg("packets_q", uint(count));
+        let done_q = m.reg("done_q", uint(count));
         let beat_q = m.reg_reset("beat_q", &lit(0, beat));
         let sum_beat = m.wire("sum_beat", &beat_q.all());
         let final_q = m.reg("final_q", uint(1));
@@ -93,12 +100,13 @@ impl PacketRead {
         m.next_when(&beat_q, &moves, &beat_q.add_wrap(&lit(1, beat)));
         let loads = m.wire("loads", &(&load & queue.get("out_valid_o")));
         m.next(&run_q, &(&loads | &run_q & !(&ends & &final_q)));
-        let (packets, from) = (queue.get("out_data_o").slice(32, 32), queue.get("out_data_o").low(32));
-        m.next_when(&line_q, &(&loads | &ends), &loads.mux(&from, &line_q.add_wrap(&lines)));
-        let fewer = left_q.sub_wrap(&one).as_unsigned();
-        m.next_when(&left_q, &(&loads | &ends), &loads.mux(&packets, &fewer));
-        let last_now = loads.mux(&packets.eq(&one), &left_q.eq(&lit(2, 32)));
-        m.next_when(&final_q, &(&loads | &ends), &last_now);
+        let (packets, from) = (queue.get("out_data_o").slice(32, count), queue.get("out_data_o").low(32));
+        m.next_when(&from_q, &loads, &from);
+        m.next_when(&packets_q, &loads, &packets);
+        let next_done = m.wire("next_done", &done_q.add_wrap(&one));
+        m.next(&done_q, &loads.mux(&lit(0, count), &ends.mux(&next_done, &done_q)));
+        // known long before a packet ends
+        m.next(&final_q, &next_done.eq(&packets_q));
 
         m.comment("The sum of the payload meets the one of the packet two cycles later.");
         let payload = &moves & !&sum_beat;
@@ -110,7 +118,7 @@ impl PacketRead {
         let check_line_q = m.reg("check_line_q", uint(32));
         m.next(&check_q, &ends);
         m.next_when(&expected_q, &ends, &data.field("data").low(32));
-        m.next_when(&check_line_q, &ends, &line_q);
+        m.next_when(&check_line_q, &ends, &packet_line(&from_q, &done_q));
         let differs_q = m.reg_reset("differs_q", &lit(0, 1));
         // eight bits at a time, so that the comparison is short
         let parts = (0..4).map(|i| crc.get("crc_o").lane(i, 8).ne(&expected_q.lane(i, 8)));

@@ -507,7 +507,10 @@ fn balanced() -> Box<dyn Block> {
 pub const MUTATIONS: &[Mutation] = &[
     bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
     bug("stream: what is left over stays", stream, "wire clear = rst_i |", "wire clear = rst_i & "),
-    bug("crc32c: not begun anew", stream, "(first_q ?", "(1'b0 ?"),
+    bug("crc32c: not begun anew", stream, "crc_q <= begins ?", "crc_q <= 1'b0 ?"),
+    bug("packets: the last packet is forgotten", stream, "final_q <= next_done ==", "final_q <= done_q + 26'd2 =="),
+    bug("packets: a fault names the run", stream, "from_q[31:6] + done_q", "from_q[31:6]"),
+    bug("crc32c: a bit of the remainder lost", stream, "crc_q[0]", "1'b0"),
     bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
     bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),

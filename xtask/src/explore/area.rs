@@ -26,7 +26,7 @@ enum Growth {
 }
 
 /// Beginnings of module names, the first that fits counts.
-const GROWTH: [(&str, Growth); 17] = [
+const GROWTH: [(&str, Growth); 18] = [
     ("tern_table_w", Growth::Lookups),
     ("tern_tlmm_row", Growth::Lookups),
     ("tern_tree", Growth::Lookups),
@@ -41,6 +41,7 @@ const GROWTH: [(&str, Growth); 17] = [
     ("tern_i2f", Growth::Vector),
     ("tern_sigmoid", Growth::Vector),
     ("tern_attend", Growth::Attention),
+    ("tern_bundle", Growth::Codes),
     ("tern_unpack", Growth::Codes),
     ("tern_gearbox", Growth::Codes),
     ("tern_weight", Growth::Codes),
