@@ -26,12 +26,15 @@ enum Growth {
 }
 
 /// Beginnings of module names, the first that fits counts.
-const GROWTH: [(&str, Growth); 18] = [
+const GROWTH: [(&str, Growth); 21] = [
     ("tern_table_w", Growth::Lookups),
     ("tern_tlmm_row", Growth::Lookups),
     ("tern_tree", Growth::Lookups),
     ("tern_table_build", Growth::Tables),
     ("tern_table", Growth::Lookups),
+    ("tern_dsp_add4", Growth::Lookups),
+    ("tern_dsp_mul_add", Growth::Sums),
+    ("tern_dsp_mac", Growth::Attention),
     ("tern_psum", Growth::Sums),
     ("tern_fifo_deep", Growth::Sums),
     ("tern_tlmm", Growth::Tables),
