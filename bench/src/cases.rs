@@ -115,7 +115,6 @@ pub fn all(quick: bool) -> Vec<Case> {
     let mut cases = [decode(0), decode(512), decode(1024), prefill(64), prefill(128)].map(four).to_vec();
     let of_eight = Kind::Batch { sequences: 8, context: 0 };
     cases.extend([decode(0), prefill(64), of_eight].map(|kind| of("2b4t-4p", false, kind)));
-    cases.push(Case { head: Head::Shortlist, ..of("2b4t", false, prefill(64)) });
     for (shape, sherry) in [("0.73b", false), ("0.73b", true), ("2b4t", false), ("2b4t", true), ("falcon3-1b", false)] {
         let contexts: &[usize] = if sherry { &[0, 512] } else { &[0, 512, 1024, 2048] };
         cases.extend(contexts.iter().map(|&context| of(shape, sherry, decode(context))));

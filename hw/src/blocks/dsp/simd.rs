@@ -73,7 +73,7 @@ impl SimdAdd {
             ("A", b.slice(SUM - A_PORT, A_PORT)),
             ("B", b.low(SUM - A_PORT)),
             ("C", a),
-            ("OPMODE", lit(0b00_011_00_11, 9)),
+            ("OPMODE", lit(0b011 << 4 | 0b11, 9)),
             ("CEP", moves),
         ];
         if let Some([load, differ, negate]) = signs {
