@@ -309,10 +309,8 @@ fn build(job: &Job, traced: bool) -> Result<Library, SimError> {
         Speed::Full | Speed::Recording => profile(job, &tools, &cache),
     };
     let recording = profile.as_ref().filter(|_| job.speed == Speed::Recording).map(Profile::record);
-    match &profile {
-        Some(profile) if recording.is_none() => flags.extend(profile.guide(&tools, job.top)?),
-        _ => flags.extend(recording.clone()),
-    }
+    let guide = profile.filter(|_| recording.is_none()).map(|profile| profile.guide(&tools, job.top)).transpose()?;
+    flags.extend(recording.clone().or(guide.flatten()));
     let shim = shim(job.top, job.ports, traced, recording.is_some());
     let how = format!("{flags:?} {}", job.lint);
     let name = format!("{}-{}", job.top, key(&[job.verilog, &shim, &format!("{tools:?}"), &how, "1"]));

@@ -140,7 +140,7 @@ impl TableBuild {
         let dense = (0..SHERRY_ENTRIES).map(|e| if e < DENSE_ENTRIES { word(false, e) } else { 0 });
         let values: Vec<u128> = dense.chain((0..SHERRY_ENTRIES).map(|e| word(true, e))).collect();
         let weights = m.rom("weights", &cat([&sherry_q, &entry_q]), uint(2 * GROUP + 2), &values);
-        let ones_q = held(&mut m, "ones_q", &busy_q, &weights.slice(2 * GROUP, 2));
+        let ones_q = m.held("ones_q", &busy_q, &weights.slice(2 * GROUP, 2));
         let ones = m.wire("ones", &ones_q.extend(width).as_signed());
 
         m.comment("One sum for each table and token. A negative term is inverted; the ones that this lacks are\nthe same for all sums.");
@@ -153,11 +153,11 @@ impl TableBuild {
             };
             let pair = |m: &mut Module, name: &str, k: u32| {
                 let (a, b) = (term(k), term(k + 1));
-                held(m, &format!("{name}{lane}_q"), &busy_q, &(a + b)).extend(width)
+                m.held(&format!("{name}{lane}_q"), &busy_q, &(a + b)).extend(width)
             };
             let (low, high) = (pair(&mut m, "low", 0), pair(&mut m, "high", 2));
             let sum = low.add_wrap(&high).add_wrap(&ones);
-            sums.push(held(&mut m, &format!("sum{lane}_q"), &valid_s1_q, &sum));
+            sums.push(m.held(&format!("sum{lane}_q"), &valid_s1_q, &sum));
         }
         m.next(&valid_s1_q, &busy_q);
         m.next(&valid_q, &valid_s1_q);
@@ -177,13 +177,6 @@ impl TableBuild {
         m.drive(&wr_data, &cat(sums.iter().rev()));
         design.add(m)
     }
-}
-
-/// A register without reset that loads `value` with `enable`.
-pub(crate) fn held(m: &mut Module, name: &str, enable: &Expr, value: &Expr) -> Expr {
-    let q = m.reg(name, value.ty());
-    m.next_when(&q, enable, value);
-    q
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One row of weights against all tables.
 
 use super::dsp::SimdAdd;
-use super::table_build::{ENTRY_BITS, fold_code, held, sum_width};
+use super::table_build::{ENTRY_BITS, fold_code, sum_width};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use crate::width::{count_width, index_width, signed_width};
 use std::rc::Rc;
@@ -134,13 +134,13 @@ impl TlmmRow {
         let moves = self.moves(&mut m, &valid);
         let wr_index = m.wire("wr_index", &cat([&wr_bank, &wr_entry]));
         let shared = |stage: u32| moves[stage as usize].0.bit(0);
-        let bank_q = held(&mut m, "bank_q", &shared(0), &bank);
+        let bank_q = m.held("bank_q", &shared(0), &bank);
         let (mut entries, mut negative) = (Vec::new(), Vec::new());
         for t in 0..tables {
             m.comment(&format!("Table {t}: fold, look up."));
             let fold =
                 m.instance(&format!("fold{t}"), &fold_of, &[("sherry_i", &sherry), ("code_i", &code.lane(t, 5))]);
-            let folded_q = held(&mut m, &format!("folded{t}_q"), &shared(0), &fold.get("folded_o"));
+            let folded_q = m.held(&format!("folded{t}_q"), &shared(0), &fold.get("folded_o"));
             let selected = wr_pass.eq(&lit(u128::from(t / groups), pass_bits));
             let table = m.instance(
                 &format!("table{t}"),
@@ -257,7 +257,7 @@ impl TlmmRow {
                 let on = moves[2 + l as usize].0.bit(p as u32);
                 let add = |(i, pair): (usize, &[Expr])| {
                     let (a, b) = (pair[0].extend(width), pair.get(1).map(|b| b.extend(width)));
-                    held(m, &format!("l{l}n{i}p{p}_q"), &on, &b.map_or(a.clone(), |b| a.add_wrap(&b)))
+                    m.held(&format!("l{l}n{i}p{p}_q"), &on, &b.map_or(a.clone(), |b| a.add_wrap(&b)))
                 };
                 *terms = terms.chunks(2).enumerate().map(add).collect();
             }
@@ -280,7 +280,7 @@ impl TlmmRow {
                 counts = counts.chunks(2).map(add).collect();
             }
             let keep = |(i, count): (usize, &Expr)| {
-                held(m, &format!("ones{stage}_{i}_q"), &moves[stage as usize].0.bit(0), count)
+                m.held(&format!("ones{stage}_{i}_q"), &moves[stage as usize].0.bit(0), count)
             };
             counts = counts.iter().enumerate().map(keep).collect();
         }

@@ -299,6 +299,13 @@ impl Module {
         q
     }
 
+    /// A register without reset that loads `value` with `enable`.
+    pub fn held(&mut self, name: &str, enable: &Expr, value: &Expr) -> Expr {
+        let q = self.reg(name, value.ty());
+        self.next_when(&q, enable, value);
+        q
+    }
+
     /// The value of register `q` after each clock edge.
     pub fn next(&mut self, q: &Expr, value: &Expr) {
         self.set_next(q, None, value);

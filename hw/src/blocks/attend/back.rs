@@ -2,7 +2,7 @@
 
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
-use super::util::{Line, dec, fit, held, inc, is, reaches, select};
+use super::util::{Line, dec, fit, inc, is, reaches, select};
 use crate::ir::{Expr, Module, lit, uint};
 
 const IDLE: u64 = 0;
@@ -36,9 +36,9 @@ impl Attend {
         let at = |s: u64| is(&state, s);
         let take = m.wire("back_take", &(at(IDLE) & &token.valid));
         let block = Block {
-            parity: held(m, "back_parity_q", &take, &token.block.parity),
-            n: held(m, "back_n_q", &take, &token.block.n),
-            last: held(m, "back_last_q", &take, &token.block.last),
+            parity: m.held("back_parity_q", &take, &token.block.parity),
+            n: m.held("back_n_q", &take, &token.block.n),
+            last: m.held("back_last_q", &take, &token.block.last),
         };
         let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&block.n, i.into())).collect();
 
@@ -58,9 +58,9 @@ impl Attend {
         m.next_when(&all, &(&take | &pop), &(!&take & row.eq(&block.last)));
         let valid = m.reg_reset("value_valid_q", &lit(0, 1));
         m.next(&valid, &fire);
-        let value = held(m, "value_q", &fire, &io.v_data.field("data"));
-        let beat_q = held(m, "value_at_q", &fire, &beat);
-        let first = held(m, "value_first_q", &fire, &is(&row, 0));
+        let value = m.held("value_q", &fire, &io.v_data.field("data"));
+        let beat_q = m.held("value_at_q", &fire, &beat);
+        let first = m.held("value_first_q", &fire, &is(&row, 0));
         let done = m.wire("values_end", &(&pop & row.eq(&block.last)));
         let done = Line::new("values_end", &done, true).at(m, 1 + Self::MAC_LATENCY);
 
@@ -72,7 +72,7 @@ impl Attend {
         };
         let mut data = Vec::new();
         for (i, (weight, on)) in weights.of_query.iter().zip(&on).enumerate() {
-            let weight = held(m, &format!("weight{i}_q"), &(&fire & on), weight);
+            let weight = m.held(&format!("weight{i}_q"), &(&fire & on), weight);
             let inputs = [
                 ("valid_i", &(&valid & on)),
                 ("beat_i", &beat_q),

@@ -1,7 +1,7 @@
 //! Walks runs and key/value heads and hands each pair to a unit.
 
 use super::Attend;
-use super::util::{dec, fit, held, inc, is, not, select};
+use super::util::{dec, fit, inc, is, not, select};
 use crate::blocks::banks::of_bank;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use spec::program::{Op, fields_of};
@@ -92,7 +92,7 @@ impl Attend {
         let take = m.wire("take", &cmd.fire());
         m.drive(&cmd.ready, &at(IDLE));
         m.drive(&idle, &at(IDLE));
-        let kept = |m: &mut Module, name: &str| held(m, &format!("{name}_q"), &take, &cmd.field(name));
+        let kept = |m: &mut Module, name: &str| m.held(&format!("{name}_q"), &take, &cmd.field(name));
         for (out, (name, _)) in shared.iter().zip(Self::SHARED) {
             let q = kept(&mut m, name);
             m.drive(out, &q);
@@ -107,7 +107,7 @@ impl Attend {
             if bits < value.width() {
                 m.unused(name, &[value.slice(bits, value.width() - bits)]);
             }
-            held(&mut m, &format!("{name}_q"), &take, &fit(&value, bits))
+            m.held(&format!("{name}_q"), &take, &fit(&value, bits))
         });
         let bank = shared[6].clone();
 
@@ -190,7 +190,7 @@ impl Attend {
     fn part(&self, m: &mut Module, slot: &Expr, run: &Expr, (begin, given): (&Expr, &Expr)) -> Part {
         let bits = slot.width();
         let last = dec(&fit(run, bits));
-        let end = held(m, "run_end_q", begin, &last);
+        let end = m.held("run_end_q", begin, &last);
         if !self.splits() {
             return Part { offset: lit(0, bits), last: end, over: lit(1, 1), turns: lit(1, 1) };
         }
@@ -199,7 +199,7 @@ impl Attend {
         // ceil((last + 1) / 2 / R) blocks = last / 2 / R + 1
         let blocks = if bits > low + 1 { last.slice(low + 1, bits - low - 1) } else { lit(0, 1) };
         let blocks = blocks.extend(bits - low + 1).add_wrap(&lit(1, bits - low + 1));
-        let size = held(m, "part_size_q", begin, &cat([&blocks, &lit(0, low)]));
+        let size = m.held("part_size_q", begin, &cat([&blocks, &lit(0, low)]));
         let two = m.wire("two_parts", &size.le(&end.extend(size.width())));
         let second = m.reg_reset("second_q", &lit(0, 1));
         m.next_when(&second, &(begin | given), &(!begin & (&two & !&second)));

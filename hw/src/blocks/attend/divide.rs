@@ -1,7 +1,7 @@
 //! Quotients of scales and sums, one at a time.
 
 use super::Attend;
-use super::util::{dec, held, inc, is};
+use super::util::{dec, inc, is};
 use crate::ir::{Design, Interface, IrError, Module, cat, lit, uint};
 use std::rc::Rc;
 
@@ -31,8 +31,8 @@ impl Attend {
         let less = m.wire("less", &a.low(23).lt(&b.low(23)));
         let start = less.mux(&cat([&significand, &lit(0, 1)]), &significand).extend(26);
         let exponent = a.slice(23, 8).add_wrap(&lit(127, 8)).sub_wrap(&b.slice(23, 8)).as_unsigned();
-        let exponent = held(&mut m, "exponent_q", &take, &less.mux(&dec(&exponent), &exponent));
-        let divisor = held(&mut m, "divisor_q", &take, &cat([&lit(1, 3), &b.low(23)]));
+        let exponent = m.held("exponent_q", &take, &less.mux(&dec(&exponent), &exponent));
+        let divisor = m.held("divisor_q", &take, &cat([&lit(1, 3), &b.low(23)]));
 
         m.comment("Subtract where it fits, double what is left.");
         let step = m.reg("step_q", uint(5));

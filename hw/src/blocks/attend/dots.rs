@@ -1,7 +1,7 @@
 //! Products of a block's queries with one key after the other.
 
 use super::Attend;
-use super::util::{Line, held, lanes};
+use super::util::{Line, lanes};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use std::rc::Rc;
 
@@ -44,7 +44,7 @@ impl Attend {
         let first_in = first.at(&mut m, 2 + levels);
         let row_end = &valids[3 + levels as usize] & last.at(&mut m, 3 + levels);
         let row_end = m.wire("row_end", &row_end);
-        let key_q = held(&mut m, "key_q", &valids[0], &key);
+        let key_q = m.held("key_q", &valids[0], &key);
         let keys = lanes(&key_q, 8);
         let mut sums = Vec::new();
         for r in 0..queries {
@@ -58,26 +58,26 @@ impl Attend {
             m.write(&memory, &write.bit(r), &wr_at, &wr_data);
             let word = m.read(&memory, &beat);
             let on = active.bit(r);
-            let query_q = held(&mut m, &format!("query{r}_q"), &(&valids[0] & &on), &word);
+            let query_q = m.held(&format!("query{r}_q"), &(&valids[0] & &on), &word);
             let enable = m.wire(&format!("on{r}"), &(&valids[1] & &on));
             let mut level: Vec<Expr> = lanes(&query_q, 8)
                 .iter()
                 .zip(&keys)
                 .enumerate()
-                .map(|(i, (q, k))| held(&mut m, &format!("p{r}_{i}_q"), &enable, &(q.as_signed() * k.as_signed())))
+                .map(|(i, (q, k))| m.held(&format!("p{r}_{i}_q"), &enable, &(q.as_signed() * k.as_signed())))
                 .collect();
             for l in 0..levels {
                 let enable = m.wire(&format!("on{r}_{l}"), &(&valids[2 + l as usize] & &on));
                 let next = |(i, pair): (usize, &[Expr])| (i, &pair[0] + &pair[1]);
                 let pairs: Vec<_> = level.chunks(2).enumerate().map(next).collect();
-                level = pairs.iter().map(|(i, s)| held(&mut m, &format!("s{r}_{l}_{i}_q"), &enable, s)).collect();
+                level = pairs.iter().map(|(i, s)| m.held(&format!("s{r}_{l}_{i}_q"), &enable, s)).collect();
             }
             let acc = m.reg(&format!("acc{r}_q"), crate::ir::sint(width));
             let tree = level[0].extend(width);
             let enable = m.wire(&format!("acc_on{r}"), &(&valids[2 + levels as usize] & &on));
             m.next_when(&acc, &enable, &first_in.mux(&tree, &acc.add_wrap(&tree)));
             let whole = m.wire(&format!("whole{r}"), &(&row_end & &on));
-            sums.push(held(&mut m, &format!("dot{r}_q"), &whole, &acc));
+            sums.push(m.held(&format!("dot{r}_q"), &whole, &acc));
         }
         let end = m.reg_reset("end_q", &lit(0, 1));
         m.next(&end, &row_end);

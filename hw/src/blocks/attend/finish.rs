@@ -3,7 +3,7 @@
 use super::Attend;
 use super::back::Reading;
 use super::unit::{Block, Memories, Parts, Ports};
-use super::util::{Line, dec, fit, held, inc, is, lanes, not, select};
+use super::util::{Line, dec, fit, inc, is, lanes, not, select};
 use super::weigh::Weights;
 use crate::blocks::fifo::Fifo;
 use crate::blocks::fp;
@@ -117,7 +117,7 @@ impl Attend {
         let past1 = pasts.at(m, 1);
         let issued1 = issues.at(m, 1);
         let chosen = past1.mux(&zero(uint(acc * self.chunk())), &select(&r1, &reading.data));
-        let chosen = held(m, "out_sums_q", &issued1, &chosen);
+        let chosen = m.held("out_sums_q", &issued1, &chosen);
         let r_factor = rs.at(m, 1 + int);
         let factor = m.read(&factors, &r_factor);
         let factor = m.delay("out_factor_q", &factor);
@@ -145,8 +145,8 @@ impl Attend {
 
         m.comment("Address: column word times groups plus group.");
         let place = m.read(&mem.place, &cat([&block.parity, &r]));
-        let place = held(m, "out_place_q", &issue, &place);
-        let word_q = held(m, "out_at_q", &issue, &word);
+        let place = m.held("out_place_q", &issue, &place);
+        let word_q = m.held("out_at_q", &issue, &word);
         let col = m.wire("out_col", &place.low(16).add_wrap(&word_q));
         let used = index_width(self.vm_words).min(16);
         if used < 16 {

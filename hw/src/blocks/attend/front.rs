@@ -2,7 +2,7 @@
 
 use super::Attend;
 use super::unit::{Block, Memories, Parts, Ports, Token};
-use super::util::{dec, fit, held, inc, is, not, reaches, select};
+use super::util::{dec, fit, inc, is, not, reaches, select};
 use crate::blocks::banks::of_bank;
 use crate::ir::{Expr, Module, RamStyle, cat, lit, uint};
 
@@ -51,7 +51,7 @@ impl Attend {
 
         m.comment("Walk: one query of the block a cycle; query heads of a slot first, then the next slot.");
         let r = m.reg_reset("walk_q", &lit(0, qb));
-        let kept = |m: &mut Module, name: &str| held(m, &format!("job_{name}_q"), &take, &io.job.field(name));
+        let kept = |m: &mut Module, name: &str| m.held(&format!("job_{name}_q"), &take, &io.job.field(name));
         let [last_slot, word0, head0, col0, kline, sline] =
             ["last", "word", "head", "col", "kline", "sline"].map(|n| kept(m, n));
         let member = m.reg("member_q", uint(8));
@@ -82,9 +82,9 @@ impl Attend {
         let full = is(&r, u64::from(self.queries) - 1);
         let stop = m.wire("stop", &(&step & (&run_end | &full)));
         m.next_when(&r, &step, &stop.mux(&lit(0, qb), &inc(&r)));
-        let n = held(m, "n_q", &stop, &r);
-        let last = held(m, "last_q", &stop, &position);
-        let more = held(m, "more_q", &stop, &!&run_end);
+        let n = m.held("n_q", &stop, &r);
+        let last = m.held("last_q", &stop, &position);
+        let more = m.held("more_q", &stop, &!&run_end);
         let here = m.wire("here", &cat([&parity, &r]));
         m.write(&mem.limit, &step, &here, &position);
         m.write(&mem.place, &step, &here, &cat([&lane, &group, &col]));
@@ -98,22 +98,22 @@ impl Attend {
         let firsts: Vec<Expr> = (0..self.queries)
             .map(|i| {
                 let first = if i == 0 { lit(1, 1) } else { is(&member, 0) };
-                held(m, &format!("first{i}_q"), &(&step & is(&r, i.into())), &first)
+                m.held(&format!("first{i}_q"), &(&step & is(&r, i.into())), &first)
             })
             .collect();
 
         m.comment("Count: beats of the block. Values are asked for at once, long before they are used.");
         let count = m.wire("count", &at(COUNT));
         let rows = m.wire("rows", &(&last + lit(1, 1)));
-        let key_beats = held(m, "key_beats_q", &count, &fit(&(&rows * &io.k_beats), 24));
-        let value_beats = held(m, "value_beats_q", &count, &fit(&(&rows * &io.v_beats), 24));
-        let value_line = held(m, "value_line_q", &count, &kline.add_wrap(&io.v_off));
+        let key_beats = m.held("key_beats_q", &count, &fit(&(&rows * &io.k_beats), 24));
+        let value_beats = m.held("value_beats_q", &count, &fit(&(&rows * &io.v_beats), 24));
+        let value_line = m.held("value_line_q", &count, &kline.add_wrap(&io.v_off));
         m.next(&asking, &(&count | (&asking & !&io.v_cmd.ready)));
         m.drive(&io.v_cmd.valid, &asking);
         m.drive(&io.v_cmd.field("addr"), &cat([&value_line, &lit(0, 6)]).extend(40));
         m.drive(&io.v_cmd.field("beats"), &value_beats);
         let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&n, i.into())).collect();
-        let active = held(m, "active_q", &count, &cat(on.iter().rev()));
+        let active = m.held("active_q", &count, &cat(on.iter().rev()));
         let cmd = m.reg_reset("cmd_q", &lit(0, 2));
         let cmd_next = count.mux(&lit(1, 2), &is(&cmd, 1).mux(&lit(2, 2), &lit(0, 2)));
         m.next_when(&cmd, &(&count | io.k_cmd.fire()), &cmd_next);
@@ -138,12 +138,12 @@ impl Attend {
         let settle = m.wire("settle", &(at(SETTLE) & !&inverting));
         m.next_when(&parity, &settle, &!&parity);
         let block = Block {
-            parity: held(m, "scored_parity_q", &settle, &parity),
-            n: held(m, "scored_n_q", &settle, &n),
-            last: held(m, "scored_last_q", &settle, &last),
+            parity: m.held("scored_parity_q", &settle, &parity),
+            n: m.held("scored_n_q", &settle, &n),
+            last: m.held("scored_last_q", &settle, &last),
         };
         let firsts: Vec<Expr> =
-            firsts.iter().enumerate().map(|(i, f)| held(m, &format!("scored_first{i}_q"), &settle, f)).collect();
+            firsts.iter().enumerate().map(|(i, f)| m.held(&format!("scored_first{i}_q"), &settle, f)).collect();
         let i = m.reg("invert_q", uint(qb));
         let (wait, inverted) = (m.reg_reset("invert_wait_q", &lit(0, 1)), m.reg_reset("inverted_q", &lit(0, 1)));
         let kept = m.reg("inverse_q", uint(32));
@@ -181,9 +181,9 @@ impl Attend {
         ];
         m.next(&state, &select(&state, &arms));
         let block = Block {
-            parity: held(m, "token_parity_q", &hand, &block.parity),
-            n: held(m, "token_n_q", &hand, &block.n),
-            last: held(m, "token_last_q", &hand, &block.last),
+            parity: m.held("token_parity_q", &hand, &block.parity),
+            n: m.held("token_n_q", &hand, &block.n),
+            last: m.held("token_last_q", &hand, &block.last),
         };
         (Token { valid: token_valid, block }, &inverting | !at(IDLE))
     }

@@ -3,7 +3,7 @@
 use super::Attend;
 use super::front::Front;
 use super::unit::{Memories, Parts, Ports};
-use super::util::{Line, above, dec, fit, held, inc, is, lanes, not, select};
+use super::util::{Line, above, dec, fit, inc, is, lanes, not, select};
 use crate::blocks::banks;
 use crate::ir::{Expr, Module, Outputs, RamStyle, cat, lit, repeat, uint};
 
@@ -37,7 +37,7 @@ impl Attend {
         m.next_when(&scales_done, &(&front.count | &take), &(!&front.count & beat.eq(&last_beat)));
         let data = io.k_data.field("data");
         let (store, index, word) = if self.beat_bytes == 4 {
-            let half = held(m, "key_scale_q", &take, &data);
+            let half = m.held("key_scale_q", &take, &data);
             (&take & beat.bit(0), beat.slice(1, beat.width() - 1), cat([&data, &half]))
         } else {
             (take.clone(), beat.clone(), data.clone())

@@ -1,6 +1,6 @@
 //! Sums of one query's weights times values.
 
-use super::util::{Line, held, lanes, select};
+use super::util::{Line, lanes, select};
 use super::{Attend, WEIGHT_BITS};
 use crate::blocks::dsp::Mac;
 use crate::ir::{Design, Interface, IrError, Module, RamStyle, cat, lit, uint};
@@ -43,9 +43,9 @@ impl Attend {
 
         let on = Line::new("valid", &valid, true);
         let (on_q, on_q2) = (on.at(&mut m, 1), on.at(&mut m, 2));
-        let first_q = held(&mut m, "first_q", &valid, &first);
-        let beat_q = held(&mut m, "beat_q", &valid, &beat);
-        let beat_q2 = held(&mut m, "beat_q2", &on_q, &beat_q);
+        let first_q = m.held("first_q", &valid, &first);
+        let beat_q = m.held("beat_q", &valid, &beat);
+        let beat_q2 = m.held("beat_q2", &on_q, &beat_q);
         let base = |which: u64| lit(which.into(), 2);
         let again = beat_q.eq(&beat_q2).mux(&base(Mac::LAST), &base(Mac::OLD));
         let base = m.wire("base", &first_q.mux(&base(Mac::ZERO), &again));
@@ -68,7 +68,7 @@ impl Attend {
             sums.push(old);
         }
         let chunks: Vec<_> = sums.chunks(chunk as usize).map(|c| cat(c.iter().rev())).collect();
-        let chosen = held(&mut m, "chosen_q", &read, &select(&read_chunk, &chunks));
+        let chosen = m.held("chosen_q", &read, &select(&read_chunk, &chunks));
         m.drive(&out, &chosen);
         if chunks.len() == 1 {
             m.unused("chunk", &[read_chunk]);

@@ -1,7 +1,7 @@
 //! Codes and scales of the queries of all slots and heads.
 
 use super::Attend;
-use super::util::{fit, held, inc, is};
+use super::util::{fit, inc, is};
 use crate::ir::{Design, Expr, Interface, IrError, Module, RamStyle, cat, lit, uint};
 use std::rc::Rc;
 
@@ -95,19 +95,19 @@ impl Attend {
         m.write(&memory, &code.valid, &cat([&at, &group]), &code.field("data"));
         let read = m.read(&memory, &read_at);
         let any = m.wire("any", &granted.any());
-        let code_q = held(&mut m, "code_q", &any, &read);
+        let code_q = m.held("code_q", &any, &read);
         let slots = self.head_bits() + groups;
         let scales = m.memory("scales", scale, 1 << slots, style(slots));
         let head_in = fit(&factor.field("vector"), self.head_bits());
         m.write(&scales, &factor.valid, &cat([&head_in, &factor.field("group")]), &factor.field("data"));
         let read = m.read(&scales, &cat([&read_head, &read_at.low(groups)]));
-        let scale_q = held(&mut m, "scale_q", &any, &read);
+        let scale_q = m.held("scale_q", &any, &read);
         let granted_q = m.reg_reset("granted_q", &lit(0, units));
         m.next(&granted_q, &granted);
         let answer_q = m.reg_reset("answer_q", &lit(0, units));
         m.next(&answer_q, &granted_q);
-        let code_q2 = held(&mut m, "code_q2", &granted_q.any(), &code_q);
-        let scale_q2 = held(&mut m, "scale_q2", &granted_q.any(), &scale_q);
+        let code_q2 = m.held("code_q2", &granted_q.any(), &code_q);
+        let scale_q2 = m.held("scale_q2", &granted_q.any(), &scale_q);
         m.drive(&answer, &answer_q);
         m.drive(&codes_out, &code_q2);
         m.drive(&scale_out, &scale_q2);

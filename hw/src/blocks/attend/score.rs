@@ -4,7 +4,7 @@ use super::Attend;
 use super::front::Front;
 use super::load::Loaded;
 use super::unit::{Memories, Parts, Ports};
-use super::util::{Line, held, inc, is, lanes, select};
+use super::util::{Line, inc, is, lanes, select};
 use crate::blocks::fp;
 use crate::ir::{Expr, Module, cat, lit, uint};
 
@@ -47,9 +47,9 @@ impl Attend {
         m.drive(&io.ev_masked, &(&valid & !&visible));
 
         let dot = select(&r, &lanes(&loaded.dots.get("dot_o"), self.dot_bits()));
-        let dot = held(m, "score_dot_q", &valid, &dot.as_signed());
+        let dot = m.held("score_dot_q", &valid, &dot.as_signed());
         let word = m.read(&loaded.scales, &self.scale_word(&position));
-        let word = held(m, "score_scales_q", &valid, &word);
+        let word = m.held("score_scales_q", &valid, &word);
         let line = |name: &str, e: &Expr| Line::new(&format!("sc_{name}"), e, true);
         let (valids, lasts) = (line("valid", &valid), line("last", &last));
         let beside = |name: &str, e: &Expr| Line::of(&format!("sc_{name}"), e, &valids);
@@ -59,10 +59,10 @@ impl Attend {
         m.comment("Scales of the position and of the query; the largest value scale that the query sees.");
         let lane = self.scale_lane(&positions.at(m, 1));
         let valid1 = valids.at(m, 1);
-        let scales = held(m, "score_scale_q", &valid1, &select(&lane, &lanes(&word, 64)));
+        let scales = m.held("score_scale_q", &valid1, &select(&lane, &lanes(&word, 64)));
         let (r1, r2) = (rs.at(m, 1), rs.at(m, 2));
         let factor = m.read(&loaded.factors, &r1);
-        let factor = held(m, "score_factor_q", &valid1, &factor);
+        let factor = m.held("score_factor_q", &valid1, &factor);
         let first2 = is(&positions.at(m, 2), 0);
         let (valid2, seen2) = (valids.at(m, 2), seen.at(m, 2));
         let at2 = m.wire("largest_at", &cat([parity, &r2]));
@@ -100,7 +100,7 @@ impl Attend {
             m.write(&mem.scores, &valid_at, &address, &bits);
         } else {
             let odd = r_at.bit(0);
-            let even_q = held(m, "score_even_q", &valid_at, &bits);
+            let even_q = m.held("score_even_q", &valid_at, &bits);
             let pair = odd.mux(&cat([&bits, &even_q]), &cat([&lit(0, 32), &bits]));
             let complete = odd | ends.at(m, at);
             m.write(&mem.scores, &(&valid_at & complete), &address, &pair);

@@ -1,7 +1,6 @@
 //! Attention as one unit of the machine.
 
 use super::Attend;
-use super::util::held;
 use crate::ir::{Design, Expr, Interface, IrError, Module, Outputs, Sink, Source, cat, lit, repeat, uint};
 use spec::program::{Op, fields_of};
 use std::rc::Rc;
@@ -133,7 +132,7 @@ impl Attend {
             before = m.wire(&format!("results_to{u}"), &(&before | done.get("out_valid_o")));
         }
         m.next_when(&full, &free, &before);
-        let word = held(&mut m, "result_q", &(&free & &before), &word);
+        let word = m.held("result_q", &(&free & &before), &word);
         let data = 32 * self.lanes;
         m.drive(&out.valid, &full);
         m.drive(&out.field("addr"), &word.slice(data + self.vtokens, self.vm_bits()));

@@ -57,13 +57,6 @@ pub(super) fn lanes(word: &Expr, width: u32) -> Vec<Expr> {
     (0..word.width() / width).map(|i| word.lane(i, width)).collect()
 }
 
-/// A register without reset that loads `value` with `enable`.
-pub(super) fn held(m: &mut Module, name: &str, enable: &Expr, value: &Expr) -> Expr {
-    let q = m.reg(name, value.ty());
-    m.next_when(&q, enable, value);
-    q
-}
-
 /// A value and the same value later and later.
 #[derive(Clone)]
 pub(super) struct Line(Rc<RefCell<Stages>>);

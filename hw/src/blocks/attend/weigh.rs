@@ -1,7 +1,7 @@
 //! From scores to weights, some positions ahead of the values.
 
 use super::unit::{Block, Memories, Parts};
-use super::util::{Line, dec, held, inc, is, lanes, select};
+use super::util::{Line, dec, inc, is, lanes, select};
 use super::{Attend, WEIGHT_BITS};
 use crate::blocks::fp;
 use crate::ir::{Expr, Module, RamStyle, cat, lit, uint};
@@ -58,10 +58,10 @@ impl Attend {
         let beside = |name: &str, e: &Expr| Line::of(&format!("wt_{name}"), e, &valids);
         let (rs, ts, ends) = (beside("query", &r), beside("position", &t), beside("end", &end));
         let word = m.read(&mem.scores, &self.score_at(parity, &t, &r));
-        let word = held(m, "weigh_scores_q", &issue, &word);
+        let word = m.held("weigh_scores_q", &issue, &word);
         let half = if self.score_lanes() == 1 { lit(0, 1) } else { rs.at(m, 1).bit(0) };
         let valid1 = valids.at(m, 1);
-        let score = held(m, "weigh_score_q", &valid1, &select(&half, &lanes(&word, 32)));
+        let score = m.held("weigh_score_q", &valid1, &select(&half, &lanes(&word, 32)));
         let (r2, t2) = (rs.at(m, 2), ts.at(m, 2));
         let at2 = m.wire("weigh_at", &cat([parity, &r2]));
         let (top, limit) = (m.read(&mem.top, &at2), m.read(&mem.limit, &at2));
@@ -91,12 +91,12 @@ impl Attend {
         let t_from = ts.at(m, from);
         let word = m.read(&mem.value_scales, &cat([parity, &self.scale_word(&t_from)]));
         let (valid_from, valid_from1) = (valids.at(m, from), valids.at(m, from + 1));
-        let word = held(m, "weigh_scales_q", &valid_from, &word);
+        let word = m.held("weigh_scales_q", &valid_from, &word);
         let lane = self.scale_lane(&ts.at(m, from + 1));
-        let scale = held(m, "weigh_scale_q", &valid_from1, &select(&lane, &lanes(&word, 32)));
+        let scale = m.held("weigh_scale_q", &valid_from1, &select(&lane, &lanes(&word, 32)));
         let r_from = rs.at(m, from + 1);
         let inverse = m.read(&mem.inverse, &cat([parity, &r_from]));
-        let inverse = held(m, "weigh_inverse_q", &valid_from1, &inverse);
+        let inverse = m.held("weigh_inverse_q", &valid_from1, &inverse);
         let [valid_from2, valid_meet, valid_fix] = [from + 2, meet, meet + mul].map(|at| valids.at(m, at));
         let inputs = [("valid_i", &valid_from2), ("a_i", &scale), ("b_i", &inverse)];
         let ratio = m.instance("weigh_ratio", &parts.mul, &inputs).get("y_o");

@@ -48,11 +48,7 @@ impl MulAdd {
         let keep = m.input("keep_i", uint(1));
         let out = m.output("acc_o", sint(acc));
 
-        let mut held = |name: &str, stage: usize, value: &Expr| {
-            let q = m.reg(name, value.ty());
-            m.next_when(&q, &enables[stage], value);
-            q
-        };
+        let mut held = |name: &str, stage: usize, value: &Expr| m.held(name, &enables[stage], value);
         let wide = sum.max(ones) + 1;
         let full = sum_in.extend(wide).add_wrap(&ones_in.extend(wide).as_signed());
         let full_q = held("full_q", 0, &full);

@@ -46,11 +46,7 @@ impl SimdAdd {
 
         let (mut z, mut x, mut invert) = (a.clone(), b.clone(), None);
         if let Some([load, differ, negate]) = &signs {
-            let mut held = |name: &str, value: &Expr| {
-                let q = m.reg(name, value.ty());
-                m.next_when(&q, load, value);
-                q
-            };
+            let mut held = |name: &str, value: &Expr| m.held(name, load, value);
             (z, x) = (held("a_q", &a), held("b_q", &b));
             let (differ_q, negate_q) = (held("differ_q", differ), held("negate_q", negate));
             z = m.wire("z", &(&z ^ repeat(SUM, &differ_q)));

@@ -79,17 +79,12 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     let bvalid_q = m.reg_reset("bvalid_q", &lit(0, 1));
     m.next_when(&bvalid_q, &(&write | &port("s_bready_i")), &write);
     m.drive(&write, &(&aw_full_q & &w_full_q & !&bvalid_q));
-    let mut hold = |name: &str, enable: &Expr, value: &Expr| {
-        let q = m.reg(name, value.ty());
-        m.next_when(&q, enable, value);
-        q
-    };
     let word_of = |address: Expr| address.slice(2, WORD_BITS);
     let odd = |address: Expr| address.low(2).any();
-    let aw_word_q = hold("aw_word_q", &take_aw, &word_of(port("s_awaddr_i")));
-    let aw_odd_q = hold("aw_odd_q", &take_aw, &odd(port("s_awaddr_i")));
-    let w_data_q = hold("w_data_q", &take_w, &port("s_wdata_i"));
-    let w_strb_q = hold("w_strb_q", &take_w, &port("s_wstrb_i"));
+    let aw_word_q = m.held("aw_word_q", &take_aw, &word_of(port("s_awaddr_i")));
+    let aw_odd_q = m.held("aw_odd_q", &take_aw, &odd(port("s_awaddr_i")));
+    let w_data_q = m.held("w_data_q", &take_w, &port("s_wdata_i"));
+    let w_strb_q = m.held("w_strb_q", &take_w, &port("s_wstrb_i"));
     m.drive(&port("s_awready_o"), &!&aw_full_q);
     m.drive(&port("s_wready_o"), &!&w_full_q);
     m.drive(&port("s_bvalid_o"), &bvalid_q);
@@ -106,10 +101,8 @@ pub(super) fn build(design: &mut Design) -> Result<Rc<Interface>, IrError> {
     let rvalid_q = flag(&mut m, "rvalid_q", &rd_valid, &give_r);
     let rd_en_q = m.reg_reset("rd_en_q", &lit(0, 1));
     m.next(&rd_en_q, &take_ar);
-    let ar_word_q = m.reg("ar_word_q", uint(WORD_BITS));
-    m.next_when(&ar_word_q, &take_ar, &word_of(port("s_araddr_i")));
-    let ar_odd_q = m.reg("ar_odd_q", uint(1));
-    m.next_when(&ar_odd_q, &take_ar, &odd(port("s_araddr_i")));
+    let ar_word_q = m.held("ar_word_q", &take_ar, &word_of(port("s_araddr_i")));
+    let ar_odd_q = m.held("ar_odd_q", &take_ar, &odd(port("s_araddr_i")));
     m.drive(&rd_odd, &ar_odd_q);
     let rdata_q = m.reg("rdata_q", uint(32));
     m.next_when(&rdata_q, &rd_valid, &rd_data);
