@@ -131,8 +131,8 @@ mod tests {
         let config = ModelConfig { layers: 3, activation: Activation::Relu2, ..random::small() };
         let shape = preset::load("sim-tiny").unwrap().shape();
         let image = compile(&random::model(&config, RandomSpec::PLAIN), &shape, Options::default()).unwrap();
-        let plan = Plan::new(&image.full.descriptors);
-        let mut order: Vec<usize> = (0..image.full.descriptors.len()).map(|index| plan.phase(index)).collect();
+        let plan = Plan::new(&image.narrow.full.descriptors);
+        let mut order: Vec<usize> = (0..image.narrow.full.descriptors.len()).map(|index| plan.phase(index)).collect();
         order.dedup();
         // codes of keys come behind the values' tile
         let layer = [1, 2, 3, 2, 3, 4, 5, 6, 7, 8, 9, 10];

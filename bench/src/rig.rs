@@ -123,8 +123,9 @@ impl Rig {
     /// The program of a pass of a case.
     pub fn program(&self, case: &Case, slots: usize, want_best: u64) -> Result<&Program> {
         match case.head {
-            Head::Shortlist if want_best != 0 && slots == 1 => {
-                self.image.shortlist.as_ref().context("this model has no shortlist")
+            Head::Shortlist => {
+                self.image.narrow.shortlist.as_ref().context("this model has no shortlist")?;
+                Ok(self.image.program(slots, 0, want_best))
             }
             // logits, so that the head is the exact one
             _ => Ok(self.image.program(slots, want_best, 0)),

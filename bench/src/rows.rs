@@ -42,7 +42,7 @@ impl Origin {
 
 /// A short hash of a model's programs.
 pub fn programs(image: &DeviceImage) -> String {
-    let all = image.body.descriptors.iter().chain(&image.full.descriptors);
+    let all = image.narrow.body.descriptors.iter().chain(&image.narrow.full.descriptors);
     short(all.map(|d| Descriptor::to_bytes(d).to_vec()))
 }
 

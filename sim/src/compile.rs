@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Speed {
     /// Compiled in seconds: for block benches.
     Quick,
-    /// Fastest simulation: for whole models. Guided by a profile if one was recorded.
+    /// Fastest simulation: for whole models. Guided by a profile if one was recorded; clocks of a machine's units that
+    /// rest stand still ([`hw::top::rest`]).
     Full,
     /// Counts what runs, for the next [`Speed::Full`] of the same model; as [`Speed::Full`] if the compiler is not Clang.
     Recording,
@@ -121,7 +122,7 @@ fn shim(top: &str, ports: &[Port], traced: bool, recording: bool) -> String {
          \x20   Sim* s = static_cast<Sim*>(p);{end} s->top->final(); delete s->top; delete s;{written}\n}}\n\
          void tercet_eval(void* p) {{ static_cast<Sim*>(p)->top->eval(); }}\n\
          void tercet_tick(void* p) {{\n    Sim* s = static_cast<Sim*>(p);\n    V{top}* t = s->top;\n\
-         \x20   t->{clock} = 1; t->eval();{high} t->{clock} = 0; t->eval();{low}\n}}\n\
+         \x20   t->{clock} = 0; t->eval();{low} t->{clock} = 1; t->eval();{high}\n}}\n\
          void* tercet_port(void* p, uint32_t index) {{\n    V{top}* t = static_cast<Sim*>(p)->top;\n    switch (index) {{\n"
     );
     for (index, port) in ports.iter().enumerate() {

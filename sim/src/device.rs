@@ -10,10 +10,13 @@ use crate::ffi::{Library, Model, PortId};
 pub use crate::waves::Waves;
 use hw::ir::Design;
 use hw::preset::Machine;
+use hw::top::Extras;
 use spec::program::wait;
 use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
 use std::time::{Duration, Instant};
 
+/// The module that stops the clocks of units that rest.
+const CLOCK_GATE: &str = include_str!("models/clock_gate.v");
 /// Bus address of the simulated memory: not zero, so that a forgotten base shows.
 pub const MEMORY_BASE: u64 = 0x1_0000_0000;
 /// Cycles in which a register access must be answered.
@@ -147,26 +150,29 @@ pub struct SimDevice {
     turn: u64,
 }
 
-/// Generates a machine and gives it to `with`.
+/// Generates a machine and gives it to `with`. In one that is to be fast, and shows no waves, units that rest have no
+/// clock.
 fn generated<T>(
     machine: &Machine,
     speed: Speed,
+    traced: bool,
     with: impl FnOnce(&Job) -> Result<T, SimError>,
 ) -> Result<T, SimError> {
     let mut design = Design::default();
-    let top = machine.build_tapped(&mut design)?;
-    let verilog = design.text();
+    let rests = speed != Speed::Quick && !traced;
+    let top = machine.build_with(&mut design, Extras { taps: true, rests })?;
+    let verilog = design.text() + if rests { CLOCK_GATE } else { "" };
     with(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
 }
 
 /// Generates and compiles a machine, or finds it in the cache. Only a traced one can write waves.
 pub fn build(machine: &Machine, speed: Speed, traced: bool) -> Result<Library, SimError> {
-    generated(machine, speed, if traced { compile_traced } else { compile })
+    generated(machine, speed, traced, if traced { compile_traced } else { compile })
 }
 
 /// Whether a run of the machine with [`Speed::Recording`] would help [`Speed::Full`] no further.
 pub fn is_profiled(machine: &Machine) -> Result<bool, SimError> {
-    generated(machine, Speed::Full, compile::is_profiled)
+    generated(machine, Speed::Full, false, compile::is_profiled)
 }
 
 impl SimDevice {

@@ -26,7 +26,7 @@ fn rtl_and_reference_device_write_the_same_tokens() {
     let options = options(&machine, Some(0));
     let mut rtl = SimulatedDevice::simulated(&weights, &machine, options, 1, Timing::ideal()).unwrap();
     let mut reference = ReferenceDevice::compiled(&weights, &machine.shape(), options, 1).unwrap();
-    assert!(rtl.image().shortlist.is_some());
+    assert!(rtl.image().narrow.shortlist.is_some());
     let ids = (rtl.new_sequence().unwrap(), reference.new_sequence().unwrap());
     let mut next = PROMPT.to_vec();
     for position in 0..4 {

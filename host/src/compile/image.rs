@@ -4,7 +4,7 @@ use super::emit::{Counts, Emitter};
 use super::error::CompileError;
 use super::memory::{CacheGeometry, Heads, VectorMap};
 use super::packets::WeightRun;
-use super::shortlist::{Region, Shortlist, stride};
+use super::shortlist::{Region, Shortlist, Steps, stride};
 use spec::model::ModelConfig;
 use spec::program::{BYTES, Descriptor, DeviceShape, LABEL_NONE, LINE, Op, PACKET, stream, wait, write_packets};
 
@@ -38,13 +38,23 @@ pub struct Program {
     pub descriptors: Vec<Descriptor>,
 }
 
-/// Programs for passes on all banks of slots.
+/// Programs for passes on some banks of slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wide {
-    /// All layers, no head.
+pub struct Programs {
+    /// All layers, no head: for tokens whose logits nobody wants.
     pub body: Program,
-    /// All layers and the head for the slots of the last bank.
+    /// All layers and the head, for the slots of the last bank.
     pub full: Program,
+    /// All layers and the head in two steps, which gives the best token of the last slot, most probably.
+    pub shortlist: Option<Program>,
+}
+
+impl Programs {
+    /// All of them with names that begin with `stem`.
+    fn named(&self, stem: &str) -> impl Iterator<Item = (String, &Program)> {
+        let all = [("body", Some(&self.body)), ("full", Some(&self.full)), ("shortlist", self.shortlist.as_ref())];
+        all.into_iter().filter_map(move |(name, program)| Some((format!("{stem}{name} program"), program?)))
+    }
 }
 
 /// A model compiled for a machine.
@@ -56,14 +66,10 @@ pub struct DeviceImage {
     pub config: ModelConfig,
     /// What to write to memory before the first pass.
     pub sections: Vec<Section>,
-    /// All layers, no head: for tokens whose logits nobody wants.
-    pub body: Program,
-    /// All layers and the head.
-    pub full: Program,
-    /// All layers and the head in two steps, which gives the best token of slot 0, most probably.
-    pub shortlist: Option<Program>,
+    /// The programs for one bank of slots.
+    pub narrow: Programs,
     /// The programs for two banks of slots, if the machine has them and the model lets them share weights.
-    pub wide: Option<Wide>,
+    pub wide: Option<Programs>,
     /// Sizes of heads.
     pub heads: Heads,
     /// Places of the first bank in the vector memory.
@@ -81,18 +87,16 @@ pub struct DeviceImage {
 impl DeviceImage {
     /// The program of a pass on so many slots. A pass on several banks gives results of the last one alone.
     pub fn program(&self, slots: usize, want_logits: u64, want_best: u64) -> &Program {
-        let wanted = want_logits | want_best != 0;
-        match (&self.wide, &self.shortlist) {
-            (Some(wide), _) if slots > self.shape.tokens => {
-                if wanted {
-                    &wide.full
-                } else {
-                    &wide.body
-                }
-            }
-            _ if !wanted => &self.body,
-            (_, Some(shortlist)) if want_logits == 0 && slots == 1 => shortlist,
-            _ => &self.full,
+        let Programs { body, full, shortlist } = match &self.wide {
+            Some(wide) if slots > self.shape.tokens => wide,
+            _ => &self.narrow,
+        };
+        let only_last =
+            want_logits == 0 && want_best.checked_ilog2() == Some(slots as u32 - 1) && want_best.is_power_of_two();
+        match shortlist {
+            _ if want_logits | want_best == 0 => body,
+            Some(shortlist) if only_last => shortlist,
+            _ => full,
         }
     }
 
@@ -130,7 +134,10 @@ impl DeviceImage {
         let bytes = self.cache.lines * LINE;
         text += &format!("{:<12} line {:>9} {bytes:>12} bytes a sequence\n", "cache", self.cache_line);
         let (words, all) = (self.vectors.words, self.shape.vm_words);
-        text + &format!("vector memory: {words} of {all} column words; {} descriptors\n", self.full.descriptors.len())
+        text + &format!(
+            "vector memory: {words} of {all} column words; {} descriptors\n",
+            self.narrow.full.descriptors.len()
+        )
     }
 }
 
@@ -177,6 +184,13 @@ struct Streams {
     mults: u64,
 }
 
+impl Streams {
+    /// These streams with the weights of others.
+    fn with_weights(&self, other: &Streams) -> Streams {
+        Streams { weights: other.weights.clone(), sherry: self.sherry.clone(), ..*self }
+    }
+}
+
 /// A program with what it takes from streams, up to its head.
 type Emitted<'a> = (Emitter<'a>, (usize, Counts));
 
@@ -193,6 +207,25 @@ impl Draft {
     fn complete(&self, at: &Streams, shape: &DeviceShape, head: bool) -> Result<Vec<Descriptor>, CompileError> {
         let (len, counts) = if head { (self.program.len(), &self.counts) } else { (self.body.0, &self.body.1) };
         complete(shape, &self.program[..len], &self.starts, at, counts)
+    }
+
+    /// The whole program with a head in two steps.
+    fn shortlist(
+        &self,
+        at: &Streams,
+        shape: &DeviceShape,
+        steps: &Steps,
+        [top, groups]: &[Region; 2],
+    ) -> Result<Vec<Descriptor>, CompileError> {
+        // the top plane comes right after the layers' weights, so it is read ahead like them
+        let (body, ends) = &self.body;
+        let starts: Vec<usize> = self.starts.iter().copied().filter(|start| start < body).collect();
+        let mut all = self.program.clone();
+        let head = all.split_off(*body);
+        all.extend(steps.head(shape, &head, groups)?);
+        all.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, top)?);
+        let counts = Counts { rows: self.counts.rows, norms: self.counts.norms, ..ends.clone() };
+        complete(shape, &all, &starts, at, &counts)
     }
 }
 
@@ -229,11 +262,14 @@ pub(super) fn assemble(
     let mut layout = Layout { sections: Vec::new(), line: 0 };
     let streams = narrow.0.runs.len() as u64 + 3;
     let program_bytes = |len: usize| shape.packets((len as u64 + streams + 1) * BYTES as u64) * PACKET;
-    let mut lines =
-        |(e, body): &Emitted<'_>| [layout.place(program_bytes(body.0)), layout.place(program_bytes(e.program.len()))];
+    let listed = shortlist.is_some();
+    let mut lines = |(e, body): &Emitted<'_>| {
+        let all = e.program.len();
+        let shortlist = if listed { layout.place(program_bytes(all + 3)) } else { 0 };
+        [layout.place(program_bytes(body.0)), layout.place(program_bytes(all)), shortlist]
+    };
     let narrow_lines = lines(&narrow);
     let wide_lines = wide.as_ref().map(lines);
-    let shortlist = shortlist.map(|list| (layout.place(program_bytes(narrow.0.program.len() + 3)), list));
     let tables = [layout.add("embedding", embed), layout.add("rotary", rope)];
     let (narrow, mut at, runs) = draft(&mut layout, narrow, "", tables)?;
     let wide = wide.map(|wide| draft(&mut layout, wide, "wide ", tables)).transpose()?;
@@ -241,40 +277,28 @@ pub(super) fn assemble(
         let region = layout.region(&number.to_string(), run.finish());
         at.weights.push((region.line, region.stride));
     }
-    let program = |line: u64, descriptors: Vec<Descriptor>| Program { line, descriptors };
-    let shortlist = match shortlist {
-        Some((line, shortlist)) => {
-            let (steps, [top, groups]) = shortlist.finish();
-            let (top, groups) = (layout.region("of the top plane", top), layout.region("of groups", groups));
-            // the top plane comes right after the layers' weights, so it is read ahead like them
-            let (body, ends) = &narrow.body;
-            let starts: Vec<usize> = narrow.starts.iter().copied().filter(|start| start < body).collect();
-            let mut all = narrow.program.clone();
-            let head = all.split_off(*body);
-            all.extend(steps.head(shape, &head, &groups)?);
-            all.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, &top)?);
-            let counts = Counts { rows: narrow.counts.rows, norms: narrow.counts.norms, ..ends.clone() };
-            Some(program(line, complete(shape, &all, &starts, &at, &counts)?))
-        }
-        None => None,
+    let shortlist = shortlist.map(|list| {
+        let (steps, [top, groups]) = list.finish();
+        (steps, [layout.region("of the top plane", top), layout.region("of groups", groups)])
+    });
+    let programs = |draft: &Draft, at: &Streams, lines: [u64; 3]| -> Result<Programs, CompileError> {
+        let program = |line: u64, descriptors: Vec<Descriptor>| Program { line, descriptors };
+        let listed =
+            shortlist.as_ref().map(|(steps, regions)| draft.shortlist(at, shape, steps, regions)).transpose()?;
+        Ok(Programs {
+            body: program(lines[0], draft.complete(at, shape, false)?),
+            full: program(lines[1], draft.complete(at, shape, true)?),
+            shortlist: listed.map(|listed| program(lines[2], listed)),
+        })
     };
-    let body = program(narrow_lines[0], narrow.complete(&at, shape, false)?);
-    let full = program(narrow_lines[1], narrow.complete(&at, shape, true)?);
-    let wide = match wide.zip(wide_lines) {
-        Some(((wide, own, _), lines)) => {
-            let at = Streams { weights: at.weights.clone(), ..own };
-            let body = program(lines[0], wide.complete(&at, shape, false)?);
-            Some(Wide { body, full: program(lines[1], wide.complete(&at, shape, true)?) })
-        }
-        None => None,
-    };
-    let listed = shortlist.iter().map(|program| ("shortlist", program));
-    let both = wide.iter().flat_map(|wide| [("wide body", &wide.body), ("wide full", &wide.full)]);
-    for (name, program) in [("body", &body), ("full", &full)].into_iter().chain(listed).chain(both) {
+    let narrow = programs(&narrow, &at, narrow_lines)?;
+    let wide = wide.zip(wide_lines).map(|((wide, own, _), lines)| programs(&wide, &own.with_weights(&at), lines));
+    let wide = wide.transpose()?;
+    for (name, program) in narrow.named("").chain(wide.iter().flat_map(|wide| wide.named("wide "))) {
         let descriptors: Vec<u8> = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();
         let mut bytes = Vec::new();
         write_packets(&descriptors, shape.beat(), 0, &mut bytes);
-        layout.sections.insert(0, Section { name: format!("{name} program"), line: program.line, bytes });
+        layout.sections.insert(0, Section { name, line: program.line, bytes });
     }
     layout.sections.sort_by_key(|section| section.line);
     let logits_bytes = (4 * config.vocab as u64).next_multiple_of(PACKET);
@@ -285,9 +309,7 @@ pub(super) fn assemble(
         shape,
         config,
         sections,
-        body,
-        full,
-        shortlist,
+        narrow,
         wide,
         heads,
         vectors,

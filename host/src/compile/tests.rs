@@ -21,8 +21,8 @@ fn images() -> Vec<(String, DeviceImage)> {
 }
 
 fn programs(image: &DeviceImage) -> impl Iterator<Item = &Program> {
-    let wide = image.wide.iter().flat_map(|wide| [&wide.body, &wide.full]);
-    [&image.body, &image.full].into_iter().chain(&image.shortlist).chain(wide)
+    let banks = [&image.narrow].into_iter().chain(&image.wide);
+    banks.flat_map(|all| [&all.body, &all.full].into_iter().chain(&all.shortlist))
 }
 
 /// Places that units share.
@@ -189,7 +189,7 @@ fn hazards() {
 fn missing_waits_are_found() {
     let (_, image) = images().swap_remove(0);
     for op in [Op::Quant, Op::Linear, Op::Attend] {
-        let mut program = image.full.descriptors.clone();
+        let mut program = image.narrow.full.descriptors.clone();
         for d in program.iter_mut().filter(|d| d.op() == Some(op)) {
             d.words[0] &= !0xff00;
             d.words[wait::LAG_WORD] = 0;
@@ -263,7 +263,7 @@ fn sections_are_packets_and_do_not_overlap_and_never_change() {
         assert!(last.line * 64 + last.bytes.len() as u64 <= image.logits_line * 64);
         assert_eq!(image.sequences(image.memory_bytes(3)), 3);
         assert_eq!(image.sequences(image.memory_bytes(3) - 1), 2);
-        assert_eq!(image.body.descriptors.last().unwrap().op(), Some(Op::End));
+        assert_eq!(image.narrow.body.descriptors.last().unwrap().op(), Some(Op::End));
     }
 }
 
@@ -320,7 +320,7 @@ fn banks_share_weights() {
         let weights = |d: &&Descriptor| d.op() == Some(Op::Stream) && d.get("stream") == stream::WEIGHT;
         program.descriptors.iter().filter(weights).map(|d| (d.get("addr"), d.get("words"))).collect::<Vec<_>>()
     };
-    assert_eq!((words(&wide.body), words(&wide.full)), (words(&image.body), words(&image.full)));
+    assert_eq!((words(&wide.body), words(&wide.full)), (words(&image.narrow.body), words(&image.narrow.full)));
     let narrow = DeviceShape { vm_words: 2 * image.vectors.words - 1, ..tiny };
     assert_eq!(compile(&weights, &narrow, Options::default()).unwrap().wide, None);
 }

@@ -149,7 +149,7 @@ fn heads_of_fewer_planes() {
         for shape in machines() {
             let options = Options { shortlist: Some(0), ..Options::default() };
             let mut device = ReferenceDevice::compiled(&weights, &shape, options, 1).unwrap();
-            let head = device.image().full.descriptors.iter().rfind(|d| d.op() == Some(Op::Linear));
+            let head = device.image().narrow.full.descriptors.iter().rfind(|d| d.op() == Some(Op::Linear));
             assert_eq!(head.map(|d| d.get("planes") as usize), Some(planes));
             let id = device.new_sequence().unwrap();
             let got = device.forward(&[step(id, &tokens, Want::All)]).unwrap().remove(0);
@@ -194,13 +194,13 @@ fn a_shortlist_picks_among_exact_logits() {
             let roomy = DeviceShape { shortlist: 255, buffer_words: 1 << 16, tile_rows: 256 * shape.rows, ..shape };
             for keep in [1, 5, groups] {
                 let options = Options { shortlist: Some(keep), ..Options::default() };
-                let mut device = ReferenceDevice::compiled(&weights, &roomy, options, 1).unwrap();
+                let mut device = ReferenceDevice::compiled(&weights, &roomy, options, 2).unwrap();
                 let id = device.new_sequence().unwrap();
                 for (position, token) in [3, 44, 17].into_iter().enumerate() {
                     let logits = device.forward(&[step(id, &[token], Want::Last)]).unwrap().remove(0);
                     device.truncate(id, position);
                     let image = device.image();
-                    let program = image.shortlist.as_ref().unwrap();
+                    let program = image.narrow.shortlist.as_ref().unwrap();
                     let cache = image.sequence_line(id.0) as u32;
                     let pass = Pass {
                         program_line: program.line as u32,
@@ -221,6 +221,13 @@ fn a_shortlist_picks_among_exact_logits() {
                     let answer = device.answer(&[step(id, &[token], Want::Best)]).unwrap().remove(0);
                     assert_eq!(answer.best, Some(best), "the engine takes the shortlist");
                 }
+                // the last token of a prompt has the list
+                let prompt = &[3, 44, 17, 8, 29];
+                let id = device.new_sequence().unwrap();
+                let logits = device.forward(&[step(id, prompt, Want::Last)]).unwrap().remove(0);
+                device.truncate(id, 0);
+                let best = device.answer(&[step(id, prompt, Want::Best)]).unwrap().remove(0).best;
+                assert!(keep < groups || best == spec::model::head::best(&logits), "{at}: prompt");
             }
         }
     }
@@ -232,8 +239,8 @@ fn best_is_the_largest_logit() {
     let mut device = ReferenceDevice::compiled(&weights, &machines()[1], Options::default(), 1).unwrap();
     let id = device.new_sequence().unwrap();
     let pass = Pass {
-        program_line: device.image().full.line as u32,
-        program_words: device.image().full.descriptors.len() as u32,
+        program_line: device.image().narrow.full.line as u32,
+        program_words: device.image().narrow.full.descriptors.len() as u32,
         slots: vec![spec::device::Slot {
             valid: true,
             token: 7,

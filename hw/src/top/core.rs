@@ -1,7 +1,9 @@
 //! All units of a machine and the wires between them.
 
+use super::Extras;
 use super::fabric::{Placed, connect, expose};
 use super::ports::{attach, place};
+use super::rest::Rest;
 use crate::blocks::axi_write::AxiWrite;
 use crate::blocks::command_queue::CommandQueue;
 use crate::blocks::gather::Gather;
@@ -25,7 +27,7 @@ const PATIENCE: u64 = 1 << 20;
 const SLOTS: [&str; 5] = ["valid", "token", "position", "cache", "run"];
 
 /// Adds `tern_core`.
-pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Result<Rc<Interface>, IrError> {
+pub(super) fn build(machine: &Machine, design: &mut Design, extras: Extras) -> Result<Rc<Interface>, IrError> {
     let mut m = Module::new("tern_core");
     m.header(&format!(
         "Everything between the registers and the memory ports; docs/architecture/machine.md.\n\n\
@@ -44,7 +46,7 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     let of = Regs { identity: machine.identity() }.build(design)?;
     let regs = Placed::new(&mut m, "regs", &of, &rst);
 
-    let units = Units::place(machine, design, &mut m, &core_rst, tapped)?;
+    let units = Units::place(machine, design, &mut m, &core_rst, extras)?;
     m.comment("Streams between the units.");
     units.wire(machine, &mut m);
 
@@ -83,6 +85,8 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     let (want, slots) = (regs.out("slot_logits_o"), machine.engine.tokens);
     let want = (1..machine.banks).fold(want.low(slots), |any, bank| any | want.slice(bank * slots, slots));
     units.head.set(&mut m, "want_i", &want);
+    let listed = last_slot(&mut m, &regs.out("slot_valid_o"), slots);
+    units.head.set(&mut m, "listed_i", &listed);
     units.head.set(&mut m, "logits_line_i", &regs.out("logits_o"));
     units.head.set(&mut m, "logits_stride_i", &regs.out("logits_stride_o"));
 
@@ -111,6 +115,11 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     let drained = units.streams.iter().chain([&units.weights]).fold(lit(1, 1), |all, u| all & u.out("idle_o"));
     units.sequencer.set(&mut m, "streams_idle_i", &drained);
 
+    let awake = regs.out("start_o") | &core_rst;
+    for unit in all.iter().chain(&units.balance.as_ref()) {
+        unit.wake(&mut m, &awake);
+    }
+
     m.comment("The outside.");
     expose(&mut m, &regs, "s_", "s_");
     for (port, read) in units.reads.iter().enumerate() {
@@ -127,10 +136,22 @@ pub(super) fn build(machine: &Machine, design: &mut Design, tapped: bool) -> Res
     for bank in 0..machine.banks {
         expose(&mut m, &units.vmem, &format!("tap{bank}_"), &format!("tap{bank}_"));
     }
-    if tapped {
+    if extras.taps {
         units.tap(&mut m, &idle, &regs.out("busy_o"));
     }
     design.add(m)
+}
+
+/// The last valid slot, one-hot in its bank of `slots`.
+fn last_slot(m: &mut Module, valid: &Expr, slots: u32) -> Expr {
+    let count = valid.width();
+    let last = |at: u32| match count - 1 - at {
+        0 => valid.bit(at),
+        above => valid.bit(at) & !valid.slice(at + 1, above).any(),
+    };
+    let one = |at: u32| (at..count).step_by(slots as usize).map(last).reduce(|a, b| a | b).unwrap_or(lit(0, 1));
+    let all: Vec<Expr> = (0..slots).rev().map(one).collect();
+    m.wire("last_slot", &cat(&all))
 }
 
 /// A port through which nothing is written still has all its signals.
@@ -195,35 +216,42 @@ fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
 }
 
 impl Units {
-    fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, tap: bool) -> Result<Units, IrError> {
+    fn place(
+        machine: &Machine,
+        design: &mut Design,
+        m: &mut Module,
+        rst: &Expr,
+        extras: Extras,
+    ) -> Result<Units, IrError> {
+        let [idle, still] = [Rest::Idle, Rest::Still].map(|rest| extras.rests.then_some(rest));
         let (bits, lanes, vtokens) = (machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let banks = machine.banks;
         let reads = place(machine, design, m, rst)?;
         let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
-        let weights = Placed::new(m, "weights", &*machine.weights().build(design)?, rst);
+        let weights = Placed::resting(m, "weights", &*machine.weights().build(design)?, rst, still);
         let balance = match machine.balance() {
-            Some(of) => Some(Placed::new(m, "balance", &*of.build(design)?, rst)),
+            Some(of) => Some(Placed::resting(m, "balance", &*of.build(design)?, rst, still)),
             None => None,
         };
         let mut made = Vec::new();
         for (name, _, word) in streams(machine) {
             let of = StreamRead { bits, word }.build(design)?;
-            made.push(Placed::new(m, &format!("{name}_stream"), &of, rst));
+            made.push(Placed::resting(m, &format!("{name}_stream"), &of, rst, still));
         }
         let Ok(streams) = <[Placed; 4]>::try_from(made) else { unreachable!("four streams were placed") };
         // memory ports, weights, streams
         let faults = machine.ports + 1 + 1 + 4;
         let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, banks, faults }.build(design)?, rst);
-        let vmem = Placed::new(m, "vmem", &*machine.vmem(tap).build(design)?, rst);
+        let vmem = Placed::new(m, "vmem", &*machine.vmem(extras.taps).build(design)?, rst);
         let of =
             Gather { slots: vtokens, token_groups: groups, banks, columns: lanes, bytes, vm_words }.build(design)?;
-        let gather = Placed::new(m, "gather", &of, rst);
-        let quantize = Placed::new(m, "quantize", &*machine.quantize().build(design)?, rst);
-        let matrix = Placed::new(m, "matrix", &*machine.matrix().build(design)?, rst);
-        let epilogue = Placed::new(m, "epilogue", &*machine.epilogue().build(design)?, rst);
-        let head = Placed::new(m, "head", &*machine.head().build(design)?, rst);
+        let gather = Placed::resting(m, "gather", &of, rst, idle);
+        let quantize = Placed::resting(m, "quantize", &*machine.quantize().build(design)?, rst, idle);
+        let matrix = Placed::resting(m, "matrix", &*machine.matrix().build(design)?, rst, idle);
+        let epilogue = Placed::resting(m, "epilogue", &*machine.epilogue().build(design)?, rst, idle);
+        let head = Placed::resting(m, "head", &*machine.head().build(design)?, rst, idle);
         let of = KvWrite {
             slots: vtokens,
             token_groups: groups,
@@ -232,8 +260,8 @@ impl Units {
             bytes,
             row_codes: machine.row_codes(),
         };
-        let kv = Placed::new(m, "kv", &*of.build(design)?, rst);
-        let attend = Placed::new(m, "attend", &*machine.attend().build(design)?, rst);
+        let kv = Placed::resting(m, "kv", &*of.build(design)?, rst, idle);
+        let attend = Placed::resting(m, "attend", &*machine.attend().build(design)?, rst, idle);
         let attention_units = machine.units;
         let mut made = Vec::new();
         for (name, unit) in [("quant", &quantize), ("kv", &kv), ("attend", &attend)] {

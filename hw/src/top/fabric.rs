@@ -1,5 +1,6 @@
 //! Wiring instances together by the names of their streams.
 
+use super::rest::Rest;
 use crate::ir::{Dir, Expr, Interface, Module, Outputs, Ty};
 use std::collections::BTreeMap;
 
@@ -9,11 +10,19 @@ pub struct Placed {
     ports: Vec<crate::ir::Port>,
     inputs: BTreeMap<String, Expr>,
     outputs: Outputs,
+    rest: Option<(Rest, Expr)>,
 }
 
 impl Placed {
     /// Instantiates `of` under a reset; every other input but the clock becomes a net `to_<role>_<port>`.
     pub fn new(m: &mut Module, role: &str, of: &Interface, rst: &Expr) -> Placed {
+        Placed::resting(m, role, of, rst, None)
+    }
+
+    /// As [`Placed::new`]; the clock stands still while the unit rests, if `rest` says when it does.
+    pub fn resting(m: &mut Module, role: &str, of: &Interface, rst: &Expr, rest: Option<Rest>) -> Placed {
+        let rest = rest.map(|rest| (rest, m.net(&format!("to_{role}_on"), crate::ir::uint(1))));
+        let clock = rest.as_ref().map(|(rest, on)| rest.clock(m, role, on));
         let mut inputs = BTreeMap::new();
         for port in of.ports.iter().filter(|p| p.dir == Dir::In && p.name != "clk_i" && p.name != "rst_i") {
             let stem = port.name.strip_suffix("_i").unwrap_or(&port.name);
@@ -23,8 +32,34 @@ impl Placed {
         if of.ports.iter().any(|p| p.name == "rst_i") {
             given.push(("rst_i", rst));
         }
+        given.extend(clock.as_ref().map(|clock| ("clk_i", clock)));
         let outputs = m.instance(role, of, &given);
-        Placed { role: role.to_string(), ports: of.ports.clone(), inputs, outputs }
+        Placed { role: role.to_string(), ports: of.ports.clone(), inputs, outputs, rest }
+    }
+
+    /// Something passes at a port, in or out.
+    fn moves(&self) -> Expr {
+        // the slots' levels are no stream
+        let levels = |port: &&crate::ir::Port| port.ty.width == 1;
+        let streams = self.ports.iter().filter(levels).filter_map(|p| Some((p, p.name.rsplit_once("_valid_")?.0)));
+        let fires = streams.map(|(port, stream)| {
+            let ready = format!("{stream}_ready_{}", if port.dir == Dir::In { "o" } else { "i" });
+            let valid = self.input(&port.name);
+            if self.has(&ready) { valid & self.input(&ready) } else { valid }
+        });
+        fires.fold(crate::ir::lit(0, 1), |any, fire| any | fire)
+    }
+
+    /// Says when the clock of a unit that may rest must run, `always` among others; when everything is wired.
+    pub fn wake(&self, m: &mut Module, always: &Expr) {
+        let Some((rest, on)) = &self.rest else { return };
+        let idle = self.ports.iter().filter(|p| matches!(p.name.as_str(), "idle_o" | "pack_idle_o"));
+        let busy = match rest {
+            Rest::Still => crate::ir::lit(0, 1),
+            Rest::Idle => idle.fold(crate::ir::lit(0, 1), |any, port| any | !self.out(&port.name)),
+        };
+        let moves = self.moves();
+        m.drive(on, &(always | busy | moves));
     }
 
     /// The wire at an output port.

@@ -3,6 +3,7 @@
 mod core;
 pub mod fabric;
 pub(crate) mod ports;
+pub mod rest;
 
 use crate::ir::{Design, Dir, Interface, IrError, Module};
 use crate::preset::Machine;
@@ -11,20 +12,24 @@ use std::rc::Rc;
 /// Name of the top module.
 pub const TOP: &str = "tercet_top";
 
+/// What a simulation has beside what a board gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Outputs `tap_*`: the writes to the vector memory, and what the machine does.
+    pub taps: bool,
+    /// The clocks of units that rest stand still; needs a module [`rest::CLOCK_GATE`].
+    pub rests: bool,
+}
+
 impl Machine {
     /// Builds the machine; returns `tercet_top`.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
-        self.build_top(design, false)
+        self.build_with(design, Extras::default())
     }
 
-    /// As [`Machine::build`], with outputs `tap_*` that show the writes to the vector memory: for simulation.
-    pub fn build_tapped(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
-        self.build_top(design, true)
-    }
-
-    /// Wires and renames, no logic.
-    fn build_top(&self, design: &mut Design, tapped: bool) -> Result<Rc<Interface>, IrError> {
-        let core = core::build(self, design, tapped)?;
+    /// As [`Machine::build`], with what simulations have beside it. Wires and renames, no logic.
+    pub fn build_with(&self, design: &mut Design, extras: Extras) -> Result<Rc<Interface>, IrError> {
+        let core = core::build(self, design, extras)?;
         let mut m = Module::new(TOP);
         m.header(&format!(
             "Tercet: a ternary language model accelerator. AXI names on the outside, tern_core inside.\n\n\

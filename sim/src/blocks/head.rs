@@ -7,6 +7,7 @@ use crate::mutate::{Mutation, own_bug};
 use crate::rng::Rng;
 use hw::blocks::head::HeadOut;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What the head does with one pass.
 struct Pass {
@@ -120,7 +121,7 @@ fn run(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Resul
     // lower ceilings let zeros of both signs, negative logits or nothing at all be the best
     let ceiling = rng.pick(&[f32::INFINITY, 3.0, -0.0, -0.0, -1.0, f32::NEG_INFINITY]);
     send(head, rig, rng, &mut pass, ceiling, cover);
-    finish(rig, head, &pass, slots, cover)
+    finish(rig, head, &pass, 0..slots, cover)
 }
 
 /// A group of rows in the list.
@@ -134,29 +135,37 @@ struct Group {
 /// Ranks groups, takes the list, picks.
 fn shortlist(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) -> Result<(), SimError> {
     let (q, l, v) = (head.rows, head.lanes, head.vtokens);
-    let want = rng.below(2);
+    // the last slot is listed, and others of its group or of earlier ones take part
+    let listed = [0, rng.below(head.tokens.into()) as u32][rng.below(2) as usize];
+    let (group, lane) = (listed / v, listed % v);
+    let want = rng.below(2) << listed;
+    rig.set("listed_i", &[1 << listed])?;
     let mut pass = begin(head, rig, rng, want)?;
     let ceiling = rng.pick(&[f32::INFINITY, 3.0, -0.0, -1.0]);
     let keep = rng.within(1, head.list.into()) as u32;
     let groups = keep + rng.below(60) as u32;
     let cut = rng.below(q.into()) as u32;
     let noise = |rng: &mut Rng, n: u32| (0..n).map(|_| rng.bits() as u32).collect::<Vec<_>>();
-    // the beats of a group: logits of slot 0 and any of others
+    // the beats of a group of rows: logits of the listed slot and any of others
     let beats =
         |rng: &mut Rng, number: u32, rows: u32, kind: [u32; 2], last: bool| -> (Vec<f32>, Vec<u32>, Vec<Beat>) {
             let logits: Vec<f32> = (0..q).map(|_| below(rng, ceiling)).collect();
             let scales = noise(rng, q);
-            let part = |s: u32| {
-                let mut data: Vec<u32> = logits[(s * l) as usize..][..l as usize].iter().map(|x| x.to_bits()).collect();
-                data.extend(noise(&mut rng.clone(), l * (v - 1)));
+            let part = |g: u32, s: u32| {
+                let own: Vec<u32> = logits[(s * l) as usize..][..l as usize].iter().map(|x| x.to_bits()).collect();
+                let mut data = noise(&mut rng.clone(), l * v);
+                if g == group {
+                    data[(lane * l) as usize..][..l as usize].copy_from_slice(&own);
+                }
                 let mask = (0..l).fold(0, |mask, lane| mask | u32::from(s * l + lane < rows) << lane);
-                let end = u32::from(last && s + 1 == q / l);
+                let end = u32::from(last && g == group && s + 1 == q / l);
                 let place =
-                    [vec![0], vec![number * q + s * l], vec![mask], scales[(s * l) as usize..][..l as usize].to_vec()];
+                    [vec![g], vec![number * q + s * l], vec![mask], scales[(s * l) as usize..][..l as usize].to_vec()];
                 let flags = [end, end, kind[0], kind[1], keep].map(|x| vec![x]);
                 [vec![data]].into_iter().chain([place.to_vec(), flags.to_vec()]).flatten().collect()
             };
-            let beats = (0..q / l).map(part).collect();
+            let parts = (0..=group).flat_map(|g| (0..q / l).map(move |s| (g, s)));
+            let beats = parts.map(|(g, s)| part(g, s)).collect();
             (logits, scales, beats)
         };
     let mut list: Vec<Group> = Vec::new();
@@ -189,17 +198,17 @@ fn shortlist(head: &HeadOut, rig: &mut Rig, rng: &mut Rng, cover: &mut Cover) ->
         let (logits, _, beats) = beats(rng, rng.clone().below(99) as u32, q, [0, 1], at + 1 == list.len());
         beats.into_iter().for_each(|beat| rig.send("log", beat));
         let rows = logits.iter().zip(group.number * q..).take(group.rows as usize);
-        pass.logits[0].extend(rows.map(|(x, row)| (row, *x)));
+        pass.logits[listed as usize].extend(rows.map(|(x, row)| (row, *x)));
     }
-    pass.logits[0].sort_by_key(|(row, _)| *row);
+    pass.logits[listed as usize].sort_by_key(|(row, _)| *row);
     cover.count("listed_end", list.iter().any(|group| group.rows < q));
-    finish(rig, head, &pass, 1, cover)?;
+    finish(rig, head, &pass, listed as usize..listed as usize + 1, cover)?;
     let scales: Vec<Beat> = std::iter::from_fn(|| rig.take("pick")).collect();
     rig.compare("scales", 0, &scales, &list.iter().map(|group| vec![group.scales.clone()]).collect())
 }
 
-/// Waits for the end; compares the memory and the best rows of the first slots.
-fn finish(rig: &mut Rig, head: &HeadOut, pass: &Pass, slots: usize, cover: &mut Cover) -> Result<(), SimError> {
+/// Waits for the end; compares the memory and the best rows of some slots.
+fn finish(rig: &mut Rig, head: &HeadOut, pass: &Pass, slots: Range<usize>, cover: &mut Cover) -> Result<(), SimError> {
     let bytes = u64::from(head.port / 8);
     let mut memory: BTreeMap<u64, u8> = BTreeMap::new();
     let mut cmds: Vec<(u64, u32)> = Vec::new();
@@ -240,7 +249,7 @@ fn finish(rig: &mut Rig, head: &HeadOut, pass: &Pass, slots: usize, cover: &mut 
     cover.count("written", !expected.is_empty());
     rig.compare("memory", 0, &memory, &expected)?;
     let (tokens, logits) = (rig.get("best_token_o")?, rig.get("best_logit_o")?);
-    for slot in 0..slots {
+    for slot in slots {
         let (token, logit) = greedy(&pass.logits[slot]);
         let all = &pass.logits[slot];
         cover.count("tie", all.iter().filter(|(_, x)| *x == logit).count() > 1);
@@ -292,6 +301,13 @@ pub const MUTATIONS: &[Mutation] = &[
     own_bug("head: -0 is less than 0", planted, "(data_q[31] & (|data_q[30:0]))", "data_q[31]"),
     own_bug("head: a group equal to the smallest enters", planted, "(cand_key_q > least_q)", "(cand_key_q >= least_q)"),
     own_bug("head: the last of equal groups goes", planted, "(scan_key < least_q)", "(scan_key <= least_q)"),
+    own_bug(
+        "head: the list is for slot 0",
+        planted,
+        "listed_key = ",
+        "listed_key = s2v0n0_key_q; wire [31:0] other_key = ",
+    ),
+    own_bug("head: every slot's picks move the list", planted, "pick_last_run & pick_last", "pick_last_run"),
     own_bug("head: a later pick wins a tie", planted, "(row2_q < best0_row_q)", "1'b0"),
     own_bug("head: a candidate does not wait for the search", planted, "go = ~(there_q & scan_q)", "go = 1'b1"),
     own_bug("head: rows beyond the tile count", planted, "{32{mask_q[3]}}", "{32{1'b1}}"),

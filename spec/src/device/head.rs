@@ -22,6 +22,8 @@ pub(super) struct Heads {
     best: Vec<Best>,
     logits: Vec<Vec<f32>>,
     list: Vec<Listed>,
+    /// The slot that the list is for: the last one.
+    pub(super) listed: usize,
     /// Groups ranked so far.
     ranked: u32,
 }
@@ -30,7 +32,7 @@ impl Heads {
     pub(super) fn new(shape: &DeviceShape) -> Heads {
         let p = shape.slots();
         let (want, best, logits) = (vec![false; p], vec![Best::default(); p], vec![Vec::new(); p]);
-        Heads { want, best, logits, list: Vec::new(), ranked: 0 }
+        Heads { want, best, logits, list: Vec::new(), listed: 0, ranked: 0 }
     }
 
     pub(super) fn begin(&mut self, pass: &Pass) {
@@ -40,6 +42,7 @@ impl Heads {
         self.best.fill(Best::default());
         self.logits.iter_mut().for_each(Vec::clear);
         self.list.clear();
+        self.listed = pass.slots.iter().rposition(|slot| slot.valid).unwrap_or(0);
         self.ranked = 0;
     }
 

@@ -136,7 +136,7 @@ impl Device {
                 }
                 return Ok(());
             }
-            mode::RANK | mode::PICK if slot != 0 => return Err(FaultKind::Program("the list is of slot 0 alone")),
+            mode::RANK if slot != self.heads.listed => return Ok(()),
             mode::RANK => {
                 for (logits, scales) in y[..cols.min(y.len())].chunks(q).zip(rows.scales.chunks(q)) {
                     self.heads.rank(d.get("keep") as usize, logits, scales);

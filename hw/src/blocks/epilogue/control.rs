@@ -233,7 +233,8 @@ impl Epilogue {
         let rest_q = m.reg_reset("rest_q", &lit(0, 1));
         let word_end = m.wire("word_end", &(&fire & &walk.end));
         let last = m.wire("last_word", &left_q.eq(&lit(1, left_q.width())));
-        m.next(&parity_q, &!&parity_q);
+        // from the start of the command on, so that it takes the same cycles whenever that is
+        m.next(&parity_q, &!(&parity_q | &cmd.start));
         m.next(&rest_q, &(&fire & &cmd.rope & &odd_q));
         let change = &cmd.start | &word_end;
         m.next_when(&odd_q, &change, &(&word_end & !&odd_q));

@@ -23,8 +23,9 @@ pub(super) struct List {
     /// Beats of the group that is picked next: its first row, its rows that exist.
     pub(super) row: Expr,
     pub(super) mask: Expr,
-    /// To be driven: a picked beat is taken.
+    /// To be driven: a picked beat is taken, and it is of the last slots.
     pub(super) taken: Expr,
+    pub(super) last: Expr,
     pub(super) busy: Expr,
 }
 
@@ -119,7 +120,8 @@ impl HeadOut {
         let (read_q, given_q) = (m.reg_reset("read_q", &lit(0, KEEP)), m.reg_reset("given_q", &lit(0, 1)));
         let taken = m.net("pick_taken", uint(1));
         let (run, last_run) = runs(m, "pick", self.runs(), start, &taken);
-        let step = m.wire("read_step", &(out.fire() | (&taken & &last_run)));
+        let last = m.net("pick_last", uint(1));
+        let step = m.wire("read_step", &(out.fire() | (&taken & &last_run & &last)));
         let wraps = m.wire("read_wraps", &read_q.add_wrap(&one).eq(keep));
         let restart = start | &wraps;
         m.next_when(&read_q, &(start | &step), &restart.mux(&lit(0, KEEP), &read_q.add_wrap(&one)));
@@ -142,7 +144,7 @@ impl HeadOut {
             .enumerate()
             .skip(1)
             .fold(masks[0].clone(), |other, (s, mask)| run.eq(&lit(s as u128, run.width())).mux(mask, &other));
-        List { row, mask, taken, busy: &cand.valid | &scan_q }
+        List { row, mask, taken, last, busy: &cand.valid | &scan_q }
     }
 
     /// Scales of the listed groups, in order.

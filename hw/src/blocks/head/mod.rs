@@ -106,10 +106,12 @@ impl HeadOut {
              \x20        a write, strobes of valid rows only. The first row of a beat is a multiple of {l}\n\
              Start    start_i clears; then {p} cycles, in which no beat is taken, for the slots' lines\n\
              Latency  {} cycles, one beat a cycle; a beat of k wanted slots takes k times the beats of a write\n\
-             List     beats with rank are rows of slot 0: the keep groups of {q} rows with the largest logits are listed;\n\
+             List     listed_i: the slot that the list is for, one-hot, steady; no later group has beats. The keep\n\
+             \x20        groups of {q} rows with its largest logits in beats with rank are listed;\n\
              \x20        of equals in the list the first goes first; a full list is searched for its smallest in\n\
              \x20        keep cycles. After the final beat list gives the numbers and pick the scales, in list order;\n\
-             \x20        beats with pick are the listed groups' logits, in that order: row and mask come from the list\n\
+             \x20        beats with pick are the listed groups' logits, in that order, for any slots: row and mask come\n\
+             \x20        from the list\n\
              Stalls   log_ready_o falls while wanted logits wait for the port\n\
              Oracle   sim::blocks::head",
             self.beats(),
@@ -129,6 +131,7 @@ impl HeadOut {
         let group = index_width(self.groups().into());
         let start = m.input("start_i", uint(1));
         let want = m.input("want_i", uint(p));
+        let listed = m.input("listed_i", uint(p));
         let line = m.input("logits_line_i", uint(32));
         let stride = m.input("logits_stride_i", uint(32));
         let log = m.sink("log", &log_fields(l, v, group));
@@ -184,12 +187,14 @@ impl HeadOut {
             scale: &scale,
             rank: &rank,
             end: &end,
+            listed: &listed,
         };
         let (wins_busy, candidate) = self.tournament(&mut m, (&start, &go), &entry, [&tokens, &logits]);
         let list = self.list(&mut m, &start, &keep, &candidate, &go);
         m.drive(&listed_row, &list.row);
         m.drive(&listed_mask, &list.mask);
         m.drive(&list.taken, &(&take & &pick));
+        m.drive(&list.last, &self.holds(&log.field("group"), &listed));
         m.comment("To memory.");
 
         m.comment("Wanted slots of the beat, lowest first.");
@@ -254,6 +259,12 @@ impl HeadOut {
         let busy = [valid_q, fresh_q, wins_busy, list.busy, fill_q, cmds.get("out_valid_o"), beats.get("out_valid_o")];
         m.drive(&idle, &!cat(&busy).any());
         design.add(m)
+    }
+
+    /// Whether one of the slots is in the group.
+    fn holds(&self, group: &Expr, slots: &Expr) -> Expr {
+        let own = |g: u32| group.eq(&lit(g.into(), group.width())) & slots.slice(g * self.vtokens, self.vtokens).any();
+        (1..self.groups()).fold(own(0), |any, g| any | own(g))
     }
 
     /// The part of a slot's logits that goes out next.

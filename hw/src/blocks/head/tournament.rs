@@ -40,6 +40,8 @@ pub(super) struct Entry<'a> {
     pub(super) rank: &'a Expr,
     /// The last beat of the head.
     pub(super) end: &'a Expr,
+    /// The slot that the list is for.
+    pub(super) listed: &'a Expr,
 }
 
 impl HeadOut {
@@ -56,7 +58,7 @@ impl HeadOut {
         let l = self.lanes;
         m.comment("Keys, then the best of each slot's lanes by halves; the lower row wins a tie.");
         let (mut valid, mut group, mut row) = (entry.fresh.clone(), entry.group.clone(), entry.row.clone());
-        // mask and scales are only for the list, which needs those of slot 0
+        // mask and scales are only for the list
         let mut with = cat([entry.end, entry.rank, entry.mask, entry.scale]);
         let mut alive = vec![];
         let mut travel = |m: &mut Module, stage: u32| {
@@ -108,15 +110,20 @@ impl HeadOut {
         let scales = last_with.low(32 * l);
         let (mask, rank) = (last_with.slice(32 * l, l), last_with.bit(33 * l));
         let counts = m.wire("counts", &(&last_valid & !&rank));
-        let mine = last_group.eq(&lit(0, last_group.width()));
+        let mine = self.holds(&last_group, entry.listed);
+        let v = self.vtokens;
+        let of_lane =
+            |at: u32| (1..self.groups()).fold(entry.listed.bit(at), |any, g| any | entry.listed.bit(g * v + at));
+        let listed_key =
+            (1..v).fold(rivals[0][0].key.clone(), |other, at| of_lane(at).mux(&rivals[at as usize][0].key, &other));
         let candidate = Candidate {
             valid: m.wire("ranked", &(&last_valid & &rank & mine)),
-            key: rivals[0][0].key.clone(),
+            key: m.wire("listed_key", &listed_key),
             mask,
             scales,
             end: last_with.bit(33 * l + 1),
         };
-        m.comment("The best so far. Picked rows come in any order, so in slot 0 the lower row wins a tie.");
+        m.comment("The best so far. Picked rows come in any order, so the lower row wins a tie.");
         let (mut tokens, mut logits) = (Vec::new(), Vec::new());
         for p in 0..self.tokens {
             let rival = &rivals[(p % self.vtokens) as usize][0];
@@ -124,7 +131,7 @@ impl HeadOut {
                 (m.reg(&format!("best{p}_key_q"), uint(KEY)), m.reg(&format!("best{p}_row_q"), uint(ROW)));
             let mine = last_group.eq(&lit((p / self.vtokens).into(), last_group.width()));
             let larger = rival.key.gt(&key_q);
-            let lower = if p == 0 { rival.key.eq(&key_q) & last_row.lt(&row_q) } else { lit(0, 1) };
+            let lower = rival.key.eq(&key_q) & last_row.lt(&row_q);
             let wins = m.wire(&format!("best{p}_wins"), &(&counts & mine & (larger | lower)));
             let offset = rival.offset.clone().unwrap_or(lit(0, 1));
             let winner = last_row.add_wrap(&offset.extend(ROW));
