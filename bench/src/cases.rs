@@ -123,6 +123,9 @@ pub fn all(quick: bool) -> Vec<Case> {
         let batches: &[usize] = if sherry { &[] } else { &[2, 4, 8] };
         let batch = |&sequences: &usize| of(shape, sherry, Kind::Batch { sequences, context: 0 });
         cases.extend(batches.iter().map(batch));
+        if !sherry {
+            cases.push(Case { head: Head::Shortlist, ..of(shape, sherry, prefill(64)) });
+        }
         let lengths: &[usize] = if sherry { &[64] } else { &[64, 128, 512] };
         cases.extend(lengths.iter().map(|&tokens| of(shape, sherry, prefill(tokens))));
     }
