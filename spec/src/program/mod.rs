@@ -139,7 +139,7 @@ pub mod epilogue {
     pub const ROPE: u32 = 4;
     /// To the output head: arg-max, logits.
     pub const LOGITS: u32 = 5;
-    /// To the output head's list: the groups of Q rows with the largest logits, of slot 0.
+    /// To the output head's list: the groups of Q rows with the largest logits, of the last slot.
     pub const RANK: u32 = 6;
     /// As LOGITS, but word `w` holds the rows of the list's group `w`, which also has their scales.
     pub const PICK: u32 = 7;
