@@ -91,8 +91,8 @@ impl DeviceImage {
             Some(wide) if slots > self.shape.tokens => wide,
             _ => &self.narrow,
         };
-        let only_last =
-            want_logits == 0 && want_best.checked_ilog2() == Some(slots as u32 - 1) && want_best.is_power_of_two();
+        let last = 1u64.checked_shl(slots.saturating_sub(1) as u32).unwrap_or(0);
+        let only_last = want_logits == 0 && want_best == last;
         match shortlist {
             _ if want_logits | want_best == 0 => body,
             Some(shortlist) if only_last => shortlist,

@@ -17,7 +17,7 @@ fn manifests_tell_everything_and_claim_nothing() {
         assert_eq!(manifest["hash"], machine.hash().as_str());
         assert_eq!((&manifest["evidence"], &manifest["build"]), (&json!("generated"), &Value::Null));
         assert_eq!(EVIDENCE[0].0, "generated");
-        assert_eq!((&manifest["abi"], &manifest["part"]), (&json!("2.0"), &json!(machine.board.part)));
+        assert_eq!((&manifest["abi"], &manifest["part"]), (&json!("2.1"), &json!(machine.board.part)));
         let files = manifest["files"].as_object().unwrap();
         let mut there = 0;
         for entry in fs::read_dir(&folder).unwrap() {

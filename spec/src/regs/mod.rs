@@ -22,8 +22,8 @@ pub const WINDOW: u32 = 0x1_0000;
 pub const MAGIC: u32 = u32::from_le_bytes(*b"TERC");
 /// Content of `ABI`: major version in the high half, minor in the low one. The major one counts changes of the
 /// registers, of programs and of what lies in memory that an older host or machine would take for something else; 2:
-/// weights in bundles.
-pub const ABI: u32 = 0x0002_0000;
+/// weights in bundles. The minor one counts what a newer host needs; 1: the list of the head is for the last slot.
+pub const ABI: u32 = 0x0002_0001;
 
 /// What software may do with a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
