@@ -60,12 +60,7 @@ struct Engine {
 pub fn cpu(args: &CpuArgs) -> Result<()> {
     run("cargo", &["build", "--release", "--locked", "-p", "host"])?;
     for shape in &args.shapes {
-        let image = image(shape);
-        if !image.exists() {
-            std::fs::create_dir_all(image.parent().context("a folder for images")?)?;
-            let host = host().display().to_string();
-            run(&host, &["-q", "pack", &format!("random:{shape}"), "-o", &image.display().to_string()])?;
-        }
+        pack(shape)?;
     }
     let engines = engines(args)?;
     let mut samples: Vec<BTreeMap<String, Vec<f64>>> = engines.iter().map(|_| BTreeMap::new()).collect();
@@ -198,13 +193,24 @@ fn resident_mb(process: u32) -> u64 {
 }
 
 /// Our program.
-fn host() -> PathBuf {
+pub fn host() -> PathBuf {
     target().join("release/host")
 }
 
 /// The packed image of random weights of a shape.
-fn image(shape: &str) -> PathBuf {
+pub fn image(shape: &str) -> PathBuf {
     target().join(format!("bench/{shape}.tercet"))
+}
+
+/// Makes the packed image of a shape if there is none.
+pub fn pack(shape: &str) -> Result<()> {
+    let image = image(shape);
+    if image.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(image.parent().context("a folder for images")?)?;
+    let host = host().display().to_string();
+    run(&host, &["-q", "pack", &format!("random:{shape}"), "-o", &image.display().to_string()])
 }
 
 /// A process that keeps one core busy until it is dropped.
@@ -224,7 +230,7 @@ impl Drop for Neighbour {
     }
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+pub fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -8,6 +8,7 @@ mod bitstream;
 mod check;
 mod explore;
 mod levels;
+mod lookup;
 mod run;
 mod synth;
 mod tools;
@@ -62,6 +63,8 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// What guessing by look-up brings where a text repeats itself, and costs where it does not.
+    Lookup(lookup::LookupArgs),
     /// Simulated cycles a second of whole machines, by the processor's time.
     Sim {
         /// Presets; sim-tiny and kv260 if none is named.
@@ -80,6 +83,7 @@ fn main() -> Result<()> {
         Verb::Bitstream(args) => bitstream::bitstream(&args),
         Verb::Explore(args) => explore::explore(&args),
         Verb::Bench { what: Bench::Cpu(args) } => bench::cpu(&args),
+        Verb::Bench { what: Bench::Lookup(args) } => lookup::lookup(&args),
         Verb::Bench { what: Bench::Kv260 { options } } => {
             let fixed = ["run", "--release", "--locked", "--quiet", "-p", "bench", "--"];
             let options = options.iter().map(String::as_str);
