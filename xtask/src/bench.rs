@@ -230,12 +230,12 @@ impl Drop for Neighbour {
     }
 }
 
-pub fn median(mut samples: Vec<f64>) -> f64 {
+fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn best(samples: Vec<f64>) -> f64 {
+pub fn best(samples: Vec<f64>) -> f64 {
     samples.into_iter().fold(f64::NAN, f64::max)
 }
 
