@@ -215,7 +215,8 @@ mod tests {
         assert!(other.found.contains("0000000000000001 on the board"), "{other:?}");
         assert!(other.fix.unwrap().contains("xmutil loadapp tercet-kv260"));
         let newer = one(&path, Shown { abi: shown.abi + 1, ..shown });
-        let both = format!("register map {0}.0 in the manifest, {0}.1 on the board", shown.abi >> 16);
+        let (major, minor) = (shown.abi >> 16, shown.abi & 0xffff);
+        let both = format!("register map {major}.{minor} in the manifest, {major}.{} on the board", minor + 1);
         assert!(newer.found.contains(&both), "{newer:?}");
         fs::write(dir.path().join("kit/out/tercet-kv260.bit.bin"), "others").unwrap();
         let mixed = one(&path, shown);
