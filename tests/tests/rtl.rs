@@ -25,20 +25,8 @@ fn config() -> ModelConfig {
 /// Marks a pass for the shortlist's program.
 const SHORTLIST: u64 = 1 << 63;
 
-/// Runs passes of a model on a machine in lock-step.
+/// Runs passes of a model on a machine in lock-step; returns the cycles of each pass.
 fn check(
-    machine: &Machine,
-    config: &ModelConfig,
-    spec: RandomSpec,
-    timing: Timing,
-    seed: u64,
-    planted: u64,
-) -> Result<(), String> {
-    check_at(Speed::Quick, machine, config, spec, timing, seed, planted).map(|_| ())
-}
-
-/// As [`check`]; returns the cycles of each pass.
-fn check_at(
     speed: Speed,
     machine: &Machine,
     config: &ModelConfig,
@@ -151,7 +139,7 @@ fn check_all(preset: &str, timing: &Timing) -> usize {
             refused += 1;
             continue;
         }
-        check(&machine, &config, spec, timing.clone(), seed as u64 + 1, 0)
+        check(Speed::Quick, &machine, &config, spec, timing.clone(), seed as u64 + 1, 0)
             .unwrap_or_else(|e| panic!("{preset}, {name}: {e}"));
     }
     refused
@@ -160,7 +148,7 @@ fn check_all(preset: &str, timing: &Timing) -> usize {
 #[test]
 fn a_difference_is_found_where_it_begins() {
     let machine = preset::load("sim-tiny").unwrap();
-    let said = check(&machine, &config(), PLAIN, Timing::ideal(), 1, 1).unwrap_err();
+    let said = check(Speed::Quick, &machine, &config(), PLAIN, Timing::ideal(), 1, 1).unwrap_err();
     assert!(said.starts_with("pass 0: cycle ") && said.contains("column 0 of slot 0"), "{said}");
 }
 
@@ -181,7 +169,7 @@ fn check_rests(preset: &str, timing: &Timing) {
         if !config.head_dim.is_multiple_of(machine.lanes() as usize) {
             continue;
         }
-        let run = |speed| check_at(speed, &machine, &config, spec, timing.clone(), seed as u64 + 1, 0);
+        let run = |speed| check(speed, &machine, &config, spec, timing.clone(), seed as u64 + 1, 0);
         let [plain, resting] = [Speed::Quick, Speed::Full]
             .map(|speed| run(speed).unwrap_or_else(|e| panic!("{preset}, {name}, {speed:?}: {e}")));
         assert_eq!(plain, resting, "{preset}, {name}: cycles of the passes");

@@ -184,13 +184,6 @@ struct Streams {
     mults: u64,
 }
 
-impl Streams {
-    /// These streams with the weights of others.
-    fn with_weights(&self, other: &Streams) -> Streams {
-        Streams { weights: other.weights.clone(), sherry: self.sherry.clone(), ..*self }
-    }
-}
-
 /// A program with what it takes from streams, up to its head.
 type Emitted<'a> = (Emitter<'a>, (usize, Counts));
 
@@ -292,7 +285,9 @@ pub(super) fn assemble(
         })
     };
     let narrow = programs(&narrow, &at, narrow_lines)?;
-    let wide = wide.zip(wide_lines).map(|((wide, own, _), lines)| programs(&wide, &own.with_weights(&at), lines));
+    let wide = wide
+        .zip(wide_lines)
+        .map(|((wide, own, _), lines)| programs(&wide, &Streams { weights: at.weights.clone(), ..own }, lines));
     let wide = wide.transpose()?;
     for (name, program) in narrow.named("").chain(wide.iter().flat_map(|wide| wide.named("wide "))) {
         let descriptors: Vec<u8> = program.descriptors.iter().flat_map(Descriptor::to_bytes).collect();

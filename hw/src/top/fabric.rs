@@ -40,8 +40,8 @@ impl Placed {
     /// Something passes at a port, in or out.
     fn moves(&self) -> Expr {
         // the slots' levels are no stream
-        let levels = |port: &&crate::ir::Port| port.ty.width == 1;
-        let streams = self.ports.iter().filter(levels).filter_map(|p| Some((p, p.name.rsplit_once("_valid_")?.0)));
+        let single = |port: &&crate::ir::Port| port.ty.width == 1;
+        let streams = self.ports.iter().filter(single).filter_map(|p| Some((p, p.name.rsplit_once("_valid_")?.0)));
         let fires = streams.map(|(port, stream)| {
             let ready = format!("{stream}_ready_{}", if port.dir == Dir::In { "o" } else { "i" });
             let valid = self.input(&port.name);
