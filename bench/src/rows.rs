@@ -42,7 +42,9 @@ impl Origin {
 
 /// A short hash of a model's programs.
 pub fn programs(image: &DeviceImage) -> String {
-    let all = image.narrow.body.descriptors.iter().chain(&image.narrow.full.descriptors);
+    let image = &image.narrow;
+    let all = [Some(&image.body), Some(&image.full), image.shortlist.as_ref()];
+    let all = all.into_iter().flatten().flat_map(|program| &program.descriptors);
     short(all.map(|d| Descriptor::to_bytes(d).to_vec()))
 }
 

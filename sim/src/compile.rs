@@ -22,7 +22,7 @@ pub enum Speed {
     /// Compiled in seconds: for block benches.
     Quick,
     /// Fastest simulation: for whole models. Guided by a profile if one was recorded; clocks of a machine's units that
-    /// rest stand still ([`hw::top::rest`]).
+    /// rest stand still ([`hw::blocks::rest`]).
     Full,
     /// Counts what runs, for the next [`Speed::Full`] of the same model; as [`Speed::Full`] if the compiler is not Clang.
     Recording,

@@ -10,7 +10,6 @@ use crate::ffi::{Library, Model, PortId};
 pub use crate::waves::Waves;
 use hw::ir::Design;
 use hw::preset::Machine;
-use hw::top::Extras;
 use spec::program::wait;
 use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
 use std::time::{Duration, Instant};
@@ -158,10 +157,10 @@ fn generated<T>(
     traced: bool,
     with: impl FnOnce(&Job) -> Result<T, SimError>,
 ) -> Result<T, SimError> {
-    let mut design = Design::default();
-    let rests = speed != Speed::Quick && !traced;
-    let top = machine.build_with(&mut design, Extras { taps: true, rests })?;
-    let verilog = design.text() + if rests { CLOCK_GATE } else { "" };
+    let fast = speed != Speed::Quick && !traced;
+    let mut design = if fast { Design::for_simulation() } else { Design::default() };
+    let top = machine.build_with(&mut design, true)?;
+    let verilog = design.text() + if fast { CLOCK_GATE } else { "" };
     with(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
 }
 

@@ -152,7 +152,8 @@ pub fn synth(args: &SynthArgs) -> Result<()> {
     let machine = preset::load(&args.preset)?;
     let dir = target().join("synth").join(&machine.name);
     std::fs::create_dir_all(&dir)?;
-    let path = dir.to_str().context("the target folder's path is not UTF-8")?;
+    // from the root, where tools run: Yosys's names and so its choices hang on the paths that it reads
+    let path = dir.strip_prefix(root()).unwrap_or(&dir).to_str().context("the target folder's path is not UTF-8")?;
     run("cargo", &["run", "--quiet", "-p", "hw", "--", "--preset", &args.preset, "--out", path])?;
     let top = args.top.as_deref().unwrap_or("tercet_top");
     let script = format!(

@@ -169,7 +169,9 @@ impl ActBuffer {
         let (slot_bits, pass_bits) = (index_width(self.groups.into()), index_width(self.passes().into()));
         let slot_q = m.reg_reset("slot_q", &lit(0, slot_bits));
         let last_slot = slot_q.eq(&lit(u128::from(self.groups) - 1, slot_bits));
-        let (big, few) = (m.wire("big", &room_q.slice(3, wide - 3).any()), room_q.low(3));
+        // whether eight columns or more are left, known a cycle before
+        let big = m.reg("big_q", uint(1));
+        let few = room_q.low(3);
         // a table's columns, 3 or 4, and two tables': as many as are left before the cut
         let one_whole = &big | sherry_q.mux(&few.bit(2), &(few.bit(2) | few.low(2).all()));
         let one = m.wire("take_one", &one_whole.mux(&sherry_q.mux(&lit(4, 4), &lit(3, 4)), &few.extend(4)));
@@ -186,13 +188,16 @@ impl ActBuffer {
             &[("in_valid_i", &code.valid), ("in_data_i", &beat), ("out_ready_i", &code_take)],
         );
         m.drive(&code.ready, &queued.get("in_ready_o"));
-        let window = self.window(&mut m, &queued, &code_take, &take);
+        let window = self.window(&mut m, &queued, &code_take, [&one, &two], &pair);
         let table = m.wire("table_taken", &(&pack_q & &window.ready));
         m.drive(&window.taken, &table);
         let left = m.wire("left", &room_q.sub_wrap(&take.extend(wide)));
         let ends = m.wire("ends", &left.eq(&lit(0, wide)));
         let cut_ends = m.wire("cut_ends", &(&table & &ends));
         m.next_when(&room_q, &(&cut_q | &table), &cut_q.mux(&length, &left));
+        // at most eight are taken: of sixteen or more eight are left, and below that one bit tells
+        let stays = room_q.slice(4, wide - 4).any() | left.bit(3);
+        m.next_when(&big, &(&cut_q | &table), &cut_q.mux(&length.slice(3, wide - 3).any(), &stays));
 
         m.comment("What is left after this cut.");
         let counted_q = m.delay("counted_q", &cut_q);

@@ -21,7 +21,17 @@ pub(crate) struct Window {
 
 impl ActBuffer {
     /// Collects beats to words of `span` columns and looks at two of them.
-    pub(crate) fn window(&self, m: &mut Module, queued: &Outputs, code_take: &Expr, take: &Expr) -> Window {
+    ///
+    /// `takes`: the columns of one table and of two; `pair` says which are taken. It comes late, so that both are looked
+    /// at.
+    pub(crate) fn window(
+        &self,
+        m: &mut Module,
+        queued: &Outputs,
+        code_take: &Expr,
+        takes: [&Expr; 2],
+        pair: &Expr,
+    ) -> Window {
         let (span, v) = (self.span(), self.slots);
         let (data, last) = {
             let beat = queued.get("out_data_o");
@@ -95,12 +105,15 @@ impl ActBuffer {
         let taken = m.net("window_taken", uint(1));
         let drop = m.net("drop_word", uint(1));
         let wide = cursor_bits + 2;
-        let end = m.wire("table_end", &cursor_q.extend(wide).add_wrap(&take.extend(wide)));
-        let beyond = m.wire("beyond", &end.gt(&lit(span.into(), wide)));
-        let reaches = m.wire("reaches", &end.ge(&lit(span.into(), wide)));
+        let span = lit(span.into(), wide);
+        let ends = takes.map(|take| cursor_q.extend(wide).add_wrap(&take.extend(wide)));
+        let [one, two] = [("one_end", &ends[0]), ("pair_end", &ends[1])].map(|(name, end)| m.wire(name, end));
+        let end = m.wire("table_end", &pair.mux(&two.low(cursor_bits), &one.low(cursor_bits)));
+        let beyond = m.wire("beyond", &pair.mux(&two.gt(&span), &one.gt(&span)));
+        let reaches = m.wire("reaches", &pair.mux(&two.ge(&span), &one.ge(&span)));
         let ready = m.wire("table_there", &(&near_valid_q & (&far_valid_q | !beyond)));
         m.drive(&shift, &((&taken & &reaches & !&near_last_q) | (&drop & &near_valid_q)));
-        m.next_when(&cursor_q, &(&taken | &drop), &drop.mux(&lit(0, cursor_bits), &end.low(cursor_bits)));
+        m.next_when(&cursor_q, &(&taken | &drop), &drop.mux(&lit(0, cursor_bits), &end));
         Window { columns, ready, at_last: &near_valid_q & &near_last_q, taken, drop }
     }
 }

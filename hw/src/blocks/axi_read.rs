@@ -2,6 +2,7 @@
 
 use super::axi_client::AxiReadClient;
 use super::require::require;
+use super::rest::Rest;
 use crate::ir::{Design, Expr, Interface, IrError, Module, cat, lit, uint};
 use crate::width::{count_width, index_width};
 use std::rc::Rc;
@@ -201,22 +202,30 @@ impl AxiRead {
             let own = m.wire(&format!("beat{c}"), &(&beat_valid_q & beat_id_q.eq(&lit(c as u128, id_width))));
             let addr = cmd.field("addr");
             m.unused(&format!("{client}_addr"), &[addr.low(beat)]);
-            let got = m.instance(
-                client,
-                &part,
-                &[
-                    ("cmd_valid_i", &cmd.valid),
-                    ("cmd_addr_i", &addr.slice(beat, address)),
-                    ("cmd_beats_i", &cmd.field("beats")),
-                    ("limit_i", &limit),
-                    ("req_ready_i", &grant),
-                    ("beat_valid_i", &own),
-                    ("beat_data_i", &beat_data_q),
-                    ("beat_last_i", &beat_last_q),
-                    ("beat_error_i", &beat_error_q),
-                    ("data_ready_i", &data.ready),
-                ],
-            );
+            let (from, beats) = (addr.slice(beat, address), cmd.field("beats"));
+            let mut given = vec![
+                ("cmd_valid_i", &cmd.valid),
+                ("cmd_addr_i", &from),
+                ("cmd_beats_i", &beats),
+                ("limit_i", &limit),
+                ("req_ready_i", &grant),
+                ("beat_valid_i", &own),
+                ("beat_data_i", &beat_data_q),
+                ("beat_last_i", &beat_last_q),
+                ("beat_error_i", &beat_error_q),
+                ("data_ready_i", &data.ready),
+            ];
+            let rests = design.is_for_simulation().then(|| {
+                let on = m.net(&format!("{client}_on"), uint(1));
+                (Rest::Brief.clock(&mut m, client, &on), on)
+            });
+            given.extend(rests.iter().map(|(clock, _)| ("clk_i", clock)));
+            let got = m.instance(client, &part, &given);
+            if let Some((_, on)) = rests {
+                let asked = got.get("req_valid_o") & &grant;
+                let moves = [cmd.fire(), asked, own.clone(), data.fire(), m.reset()];
+                m.drive(&on, &cat(&moves).any());
+            }
             m.drive(&cmd.ready, &got.get("cmd_ready_o"));
             m.drive(&data.valid, &got.get("data_valid_o"));
             m.drive(&data.field("data"), &got.get("data_data_o"));

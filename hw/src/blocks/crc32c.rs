@@ -107,24 +107,46 @@ impl Crc32c {
         m.next(&valid_q, &valid);
         m.next_when(&data_q, &valid, &data);
 
+        let next = match design.is_for_simulation() {
+            true => self.parities(&mut m, &data_q, &crc_q),
+            false => self.shared(&mut m, design, &data_q, &crc_q)?,
+        };
+        let begins = m.wire("begins", &(&valid & &first));
+        m.next(&crc_q, &begins.mux(&lit(0, 32), &valid_q.mux(&cat(next.iter().rev()), &crc_q)));
+        m.drive(&crc, &crc_q);
+        design.add(m)
+    }
+
+    /// The sums that each bit of a beat is in, a bit each: bit `i` is shifted `bits - i` times.
+    fn columns(&self) -> Vec<u32> {
+        (0..self.bits).map(|i| steps(1, self.bits - i)).collect()
+    }
+
+    /// What a beat of zeros makes of a remainder of ones.
+    fn complement(&self) -> u32 {
+        steps(u32::MAX, self.bits)
+    }
+
+    /// The sums of a board: shared parts of as few LUTs as possible.
+    fn shared(&self, m: &mut Module, design: &mut Design, data_q: &Expr, crc_q: &Expr) -> Result<Vec<Expr>, IrError> {
+        let bits = self.bits;
         m.comment("The remainder is divided together with the first 32 bits; here it is complemented.");
         let mut signals: Vec<Signal> = (0..bits).map(|i| (0, data_q.bit(i))).collect();
         for (i, signal) in signals.iter_mut().enumerate().take(32) {
             let both = [signal.clone(), (0, crc_q.bit(i as u32))];
-            *signal = xor(&mut m, design, &format!("both{i}"), &both)?;
+            *signal = xor(m, design, &format!("both{i}"), &both)?;
         }
         m.comment("What sums have in common.");
-        // bit i of a beat is shifted bits - i times
-        let parts = parts(&(0..bits).map(|i| steps(1, bits - i)).collect::<Vec<_>>());
+        let parts = parts(&self.columns());
         let mut taken: Vec<(u32, Signal)> = Vec::new();
         for (at, part) in parts.iter().enumerate().filter(|(_, part)| part.sums != 0) {
             let of: Vec<Signal> = part.bits.iter().map(|&bit| signals[bit].clone()).collect();
             let signal =
-                if at < bits as usize { of[0].clone() } else { xor(&mut m, design, &format!("part{at}"), &of)? };
+                if at < bits as usize { of[0].clone() } else { xor(m, design, &format!("part{at}"), &of)? };
             taken.push((part.sums, signal));
         }
         m.comment("The sums.");
-        let complement = steps(u32::MAX, bits);
+        let complement = self.complement();
         let mut next = Vec::new();
         for sum in 0..32 {
             let mut of: Vec<Signal> = taken.iter().filter(|(s, _)| s >> sum & 1 == 1).map(|(_, s)| s.clone()).collect();
@@ -133,16 +155,30 @@ impl Crc32c {
                 let count = (of.len() + LUT - 3) % (LUT - 1) + 2;
                 of.sort_by_key(|(levels, _)| *levels);
                 let rest = of.split_off(count);
-                let one = xor(&mut m, design, &format!("sum{sum}n{}", rest.len()), &of)?;
+                let one = xor(m, design, &format!("sum{sum}n{}", rest.len()), &of)?;
                 of = rest;
                 of.push(one);
             }
             let all = cat(of.iter().map(|(_, bit)| bit)).parity();
             next.push(if complement >> sum & 1 == 1 { all } else { !all });
         }
-        let begins = m.wire("begins", &(&valid & &first));
-        m.next(&crc_q, &begins.mux(&lit(0, 32), &valid_q.mux(&cat(next.iter().rev()), &crc_q)));
-        m.drive(&crc, &crc_q);
-        design.add(m)
+        Ok(next)
+    }
+
+    /// The same sums for a simulation, which is slow at single bits: each is the parity of its bits of a beat.
+    fn parities(&self, m: &mut Module, data_q: &Expr, crc_q: &Expr) -> Vec<Expr> {
+        m.comment("The remainder is divided together with the first 32 bits; here it is complemented.");
+        let mixed = m.wire("mixed", &(data_q ^ crc_q.extend(self.bits)));
+        m.comment("The sums.");
+        let columns = self.columns();
+        let of = |sum: u32, word: &[u32]| word.iter().rev().fold(0, |mask, column| mask << 1 | u128::from(column >> sum & 1));
+        let sum = |sum: u32| {
+            let words = columns.chunks(32).enumerate();
+            let bits = |(at, word): (usize, &[u32])| mixed.slice(32 * at as u32, word.len() as u32).extend(32);
+            let taken = words.map(|part| bits(part) & lit(of(sum, part.1), 32));
+            let all = taken.reduce(|a, b| a ^ b).map_or(lit(0, 1), |bits| bits.parity());
+            if self.complement() >> sum & 1 == 1 { all } else { !all }
+        };
+        (0..32).map(sum).collect()
     }
 }

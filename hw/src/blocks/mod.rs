@@ -69,6 +69,7 @@ pub mod quantize;
 pub mod regs;
 pub(crate) mod require;
 pub mod reset_ctl;
+pub mod rest;
 pub mod ring;
 pub mod sequencer;
 pub mod skid;

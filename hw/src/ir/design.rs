@@ -24,9 +24,21 @@ pub struct Design {
     pub(super) contents: BTreeMap<String, Contents>,
     /// Names that turned out to be copies of another module.
     aliases: HashMap<String, String>,
+    for_simulation: bool,
 }
 
 impl Design {
+    /// A design that is to be simulated fast, and never built: blocks may say the same in words that cost a simulator
+    /// less.
+    pub fn for_simulation() -> Design {
+        Design { for_simulation: true, ..Design::default() }
+    }
+
+    /// Whether it is one of [`Design::for_simulation`].
+    pub fn is_for_simulation(&self) -> bool {
+        self.for_simulation
+    }
+
     /// Checks, prints and keeps a module.
     pub fn add(&mut self, module: Module) -> Result<Rc<Interface>, IrError> {
         let module = module.finish()?;

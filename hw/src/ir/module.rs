@@ -230,6 +230,11 @@ impl Module {
         Expr::name(name, uint(1))
     }
 
+    /// The reset.
+    pub(crate) fn reset(&mut self) -> Expr {
+        self.implicit_input("rst_i")
+    }
+
     /// The clock, for cells of a library.
     pub fn clock(&self) -> Expr {
         Expr::name("clk_i", uint(1))

@@ -1,9 +1,8 @@
 //! All units of a machine and the wires between them.
 
-use super::Extras;
 use super::fabric::{Placed, connect, expose};
 use super::ports::{attach, place};
-use super::rest::Rest;
+use crate::blocks::rest::Rest;
 use crate::blocks::axi_write::AxiWrite;
 use crate::blocks::command_queue::CommandQueue;
 use crate::blocks::gather::Gather;
@@ -27,7 +26,7 @@ const PATIENCE: u64 = 1 << 20;
 const SLOTS: [&str; 5] = ["valid", "token", "position", "cache", "run"];
 
 /// Adds `tern_core`.
-pub(super) fn build(machine: &Machine, design: &mut Design, extras: Extras) -> Result<Rc<Interface>, IrError> {
+pub(super) fn build(machine: &Machine, design: &mut Design, taps: bool) -> Result<Rc<Interface>, IrError> {
     let mut m = Module::new("tern_core");
     m.header(&format!(
         "Everything between the registers and the memory ports; docs/architecture/machine.md.\n\n\
@@ -46,7 +45,7 @@ pub(super) fn build(machine: &Machine, design: &mut Design, extras: Extras) -> R
     let of = Regs { identity: machine.identity() }.build(design)?;
     let regs = Placed::new(&mut m, "regs", &of, &rst);
 
-    let units = Units::place(machine, design, &mut m, &core_rst, extras)?;
+    let units = Units::place(machine, design, &mut m, &core_rst, taps)?;
     m.comment("Streams between the units.");
     units.wire(machine, &mut m);
 
@@ -136,7 +135,7 @@ pub(super) fn build(machine: &Machine, design: &mut Design, extras: Extras) -> R
     for bank in 0..machine.banks {
         expose(&mut m, &units.vmem, &format!("tap{bank}_"), &format!("tap{bank}_"));
     }
-    if extras.taps {
+    if taps {
         units.tap(&mut m, &idle, &regs.out("busy_o"));
     }
     design.add(m)
@@ -221,9 +220,9 @@ impl Units {
         design: &mut Design,
         m: &mut Module,
         rst: &Expr,
-        extras: Extras,
+        taps: bool,
     ) -> Result<Units, IrError> {
-        let [idle, still] = [Rest::Idle, Rest::Still].map(|rest| extras.rests.then_some(rest));
+        let [idle, still] = [Rest::Idle, Rest::Still].map(|rest| design.is_for_simulation().then_some(rest));
         let (bits, lanes, vtokens) = (machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let banks = machine.banks;
@@ -244,7 +243,7 @@ impl Units {
         // memory ports, weights, streams
         let faults = machine.ports + 1 + 1 + 4;
         let sequencer = Placed::new(m, "sequencer", &*Sequencer { groups, banks, faults }.build(design)?, rst);
-        let vmem = Placed::new(m, "vmem", &*machine.vmem(extras.taps).build(design)?, rst);
+        let vmem = Placed::new(m, "vmem", &*machine.vmem(taps).build(design)?, rst);
         let of =
             Gather { slots: vtokens, token_groups: groups, banks, columns: lanes, bytes, vm_words }.build(design)?;
         let gather = Placed::resting(m, "gather", &of, rst, idle);

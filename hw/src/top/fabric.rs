@@ -1,6 +1,6 @@
 //! Wiring instances together by the names of their streams.
 
-use super::rest::Rest;
+use crate::blocks::rest::Rest;
 use crate::ir::{Dir, Expr, Interface, Module, Outputs, Ty};
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ impl Placed {
         let Some((rest, on)) = &self.rest else { return };
         let idle = self.ports.iter().filter(|p| matches!(p.name.as_str(), "idle_o" | "pack_idle_o"));
         let busy = match rest {
-            Rest::Still => crate::ir::lit(0, 1),
+            Rest::Still | Rest::Brief => crate::ir::lit(0, 1),
             Rest::Idle => idle.fold(crate::ir::lit(0, 1), |any, port| any | !self.out(&port.name)),
         };
         let moves = self.moves();

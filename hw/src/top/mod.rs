@@ -3,7 +3,6 @@
 mod core;
 pub mod fabric;
 pub(crate) mod ports;
-pub mod rest;
 
 use crate::ir::{Design, Dir, Interface, IrError, Module};
 use crate::preset::Machine;
@@ -12,24 +11,17 @@ use std::rc::Rc;
 /// Name of the top module.
 pub const TOP: &str = "tercet_top";
 
-/// What a simulation has beside what a board gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// Outputs `tap_*`: the writes to the vector memory, and what the machine does.
-    pub taps: bool,
-    /// The clocks of units that rest stand still; needs a module [`rest::CLOCK_GATE`].
-    pub rests: bool,
-}
-
 impl Machine {
     /// Builds the machine; returns `tercet_top`.
     pub fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError> {
-        self.build_with(design, Extras::default())
+        self.build_with(design, false)
     }
 
-    /// As [`Machine::build`], with what simulations have beside it. Wires and renames, no logic.
-    pub fn build_with(&self, design: &mut Design, extras: Extras) -> Result<Rc<Interface>, IrError> {
-        let core = core::build(self, design, extras)?;
+    /// As [`Machine::build`], if asked for with outputs `tap_*`: the writes to the vector memory, and what the machine
+    /// does. In a design for simulation the clocks of units that rest stand still; it needs a module
+    /// [`crate::blocks::rest::CLOCK_GATE`]. Wires and renames, no logic.
+    pub fn build_with(&self, design: &mut Design, taps: bool) -> Result<Rc<Interface>, IrError> {
+        let core = core::build(self, design, taps)?;
         let mut m = Module::new(TOP);
         m.header(&format!(
             "Tercet: a ternary language model accelerator. AXI names on the outside, tern_core inside.\n\n\

@@ -264,14 +264,22 @@ fn small() -> Box<dyn Block> {
     Box::new(MatrixCase { matrix, words: engine.words() })
 }
 
+/// One whose segments are longer than two tables.
+fn larger() -> Box<dyn Block> {
+    let engine = Tlmm { tables: 8, rows: 2, tokens: 8, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
+    let matrix = Matrix { engine, slots: 2, columns: 4, segments: 16 };
+    Box::new(MatrixCase { matrix, words: engine.words() })
+}
+
 /// Planted bugs of the unit.
 pub const MUTATIONS: &[Mutation] = &[
     bug(
         "act_buffer: a cut table keeps columns of the next",
         small,
-        "wire [3:0] take_one = (big | ",
+        "wire [3:0] take_one = (big_q | ",
         "wire [3:0] take_one = (1'b1 | ",
     ),
+    bug("act_buffer: eight columns left unseen", larger, " | left[3];", ";"),
     bug("act_buffer: second table of a pair lost", small, "(next_table & {64{second1}})", "(next_table & {64{1'b0}})"),
     bug("act_buffer: segment not filled", small, "(cut_ends | fill_q) & ~last_pass", "(cut_ends | fill_q) & 1'b0"),
     bug("act_buffer: dropped beats packed", small, "drop_q & (near_valid_q & near_last_q)", "drop_q & near_valid_q"),

@@ -160,6 +160,10 @@ impl Block for QuantizeCase {
             ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
         m.unused("vmem", &names.map(|n| vmem.get(n)));
 
+        let wrong = m.output("idle_wrong_o", uint(1));
+        let wrong_q = m.reg_reset("idle_wrong_q", &lit(0, 1));
+        m.next(&wrong_q, &(&wrong_q | (unit.get("idle_o") & unit.get("vm_wr_valid_o"))));
+        m.drive(&wrong, &wrong_q);
         let begin = &load.fire() & &load.field("last");
         let taken = &cmd_valid & &unit.get("cmd_ready_o");
         let over = is(2) & &unit.get("idle_o");
@@ -281,6 +285,10 @@ impl Block for QuantizeCase {
             "plain",
         ]
     }
+
+    fn sticky(&self) -> &'static [&'static str] {
+        &["idle_wrong_o"]
+    }
 }
 
 fn shape() -> Box<dyn Block> {
@@ -294,5 +302,6 @@ pub const MUTATIONS: &[Mutation] = &[
     bug("quantize: ties away from zero", shape, "half_q & (sticky_q | whole_q[0])", "half_q"),
     bug("quantize: places of a short vector not cleared", shape, " none_left = ", " none_left = 1'b0 & "),
     bug("quantize: maximum without its floor", shape, "31'h1f800000", "31'h00800000"),
+    bug("quantize: done before the last word is written", shape, "(written_over_q & ~written_out_valid)", "write_over"),
     bug("quantize: words without a weight", shape, "(~norm_q |", "(1'b1 |"),
 ];

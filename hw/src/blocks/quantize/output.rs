@@ -35,6 +35,7 @@ impl Quantize {
             m.unused("bank", std::slice::from_ref(&command.bank));
         }
         let queue_of = Fifo { width: 32 * all + 1, depth: self.queue() }.build(design)?;
+        let written_of = Fifo { width: addr + 32 * all, depth: 2 }.build(design)?;
         let (clear, extent) = (&command.clear, &command.extent);
         let act = m.source("act_code", &[("data", uint(8 * all)), ("last", uint(1))]);
         let act_scale = m.source("act_scale", &[("group", group), ("data", uint(32 * vtokens))]);
@@ -68,11 +69,9 @@ impl Quantize {
             m.drive(&source.field("data"), &data.low(8 * all));
             m.drive(&source.field("last"), &last);
         }
-        m.drive(&write.valid, &(&there & raw));
-        m.drive(&write.field("data"), &data);
-        m.drive(&write.field("mask"), &repeat(vtokens, &lit(1, 1)));
+        let write_room = m.net("write_room", uint(1));
         let taken = (&to_act & &act.ready) | (&to_qry & &qry.ready);
-        let taken = taken | (&(&to_kv & &kv.ready) | (raw & &write.ready));
+        let taken = taken | (&(&to_kv & &kv.ready) | (raw & &write_room));
         m.drive(&pop, &taken);
         let popped = m.wire("popped", &(&there & &taken));
         let code_end = m.wire("vector_coded", &(&popped & &last));
@@ -86,8 +85,24 @@ impl Quantize {
         let base = self.base(m, "dst_base", &command.dst);
         let step = &popped & raw;
         let walk = Walk::new(m, "write", self.groups, extent, clear, &base, &step);
-        m.drive(&write.field("addr"), &walk.addr);
         m.unused("write_walk", &[walk.active]);
+
+        m.comment("The memory's many writers end here: its ready goes no further than this queue.");
+        let width = 32 * all;
+        let inputs = [
+            ("in_valid_i", &(&there & raw)),
+            ("in_data_i", &cat([&walk.addr, &data])),
+            ("out_ready_i", &write.ready),
+        ];
+        let written = m.instance("written", &written_of, &inputs);
+        let (writes, entry) = (written.get("out_valid_o"), written.get("out_data_o"));
+        m.drive(&write_room, &written.get("in_ready_o"));
+        m.drive(&write.valid, &writes);
+        m.drive(&write.field("addr"), &entry.slice(width, addr));
+        m.drive(&write.field("data"), &entry.low(width));
+        m.drive(&write.field("mask"), &repeat(vtokens, &lit(1, 1)));
+        let over_q = m.reg_reset("written_over_q", &lit(0, 1));
+        m.next(&over_q, &(&walk.over | (&over_q & &writes)));
 
         m.comment("Scales, each behind its codes.");
         let scale_pop = m.net("scale_pop", uint(1));
@@ -110,6 +125,6 @@ impl Quantize {
         m.drive(&scale_pop, &(&ready & &taken));
         m.unused("ends", &[items.end, items.group_end, scaled.group_end]);
         let item = m.wire("item_over", &(&scale_pop | &(&code_end & raw)));
-        Ok(Done { pop: popped, item, all: (&scale_pop & &scaled.end) | &walk.over })
+        Ok(Done { pop: popped, item, all: (&scale_pop & &scaled.end) | (&over_q & !&writes) })
     }
 }

@@ -16,19 +16,21 @@ pub enum Rest {
     Idle,
     /// … that is all: what is in it waits for the outside.
     Still,
+    /// … likewise, and few stages are in it.
+    Brief,
 }
 
 impl Rest {
     /// Cycles after which nothing moves inside any more.
     const fn hold(self) -> u128 {
         match self {
-            Rest::Idle => 16,
+            Rest::Idle | Rest::Brief => 16,
             Rest::Still => 64,
         }
     }
 
     /// The clock of a unit that must run while `on`.
-    pub(super) fn clock(self, m: &mut Module, role: &str, on: &Expr) -> Expr {
+    pub(crate) fn clock(self, m: &mut Module, role: &str, on: &Expr) -> Expr {
         let port = |name: &str, dir, width| Port { name: name.to_string(), dir, ty: uint(width) };
         let ports = [("clk_i", 1), ("hold_i", HOLD_BITS), ("on_i", 1)].map(|(name, width)| port(name, Dir::In, width));
         let ports = ports.into_iter().chain([port("clk_o", Dir::Out, 1)]).collect();
