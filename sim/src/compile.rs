@@ -8,13 +8,21 @@ use crate::SimError;
 use crate::ffi::Library;
 use crate::profile::Profile;
 use crate::toolchain::{self, Toolchain};
-use hw::ir::Port;
+use hw::ir::{Design, Port};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The module that stops the clocks of units that rest.
+const CLOCK_GATE: &str = include_str!("models/clock_gate.v");
+
+/// The Verilog of a design, with what one for simulation needs beside it.
+pub fn text(design: &Design) -> String {
+    design.text() + if design.is_for_simulation() { CLOCK_GATE } else { "" }
+}
 
 /// How hard the C++ compiler works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

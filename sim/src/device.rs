@@ -14,8 +14,6 @@ use spec::program::wait;
 use spec::transport::{Event, Transport, TransportError, check_offset, check_range};
 use std::time::{Duration, Instant};
 
-/// The module that stops the clocks of units that rest.
-const CLOCK_GATE: &str = include_str!("models/clock_gate.v");
 /// Bus address of the simulated memory: not zero, so that a forgotten base shows.
 pub const MEMORY_BASE: u64 = 0x1_0000_0000;
 /// Cycles in which a register access must be answered.
@@ -160,8 +158,7 @@ fn generated<T>(
     let fast = speed != Speed::Quick && !traced;
     let mut design = if fast { Design::for_simulation() } else { Design::default() };
     let top = machine.build_with(&mut design, true)?;
-    let verilog = design.text() + if fast { CLOCK_GATE } else { "" };
-    with(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed, lint: false })
+    with(&Job { top: &top.name, verilog: &compile::text(&design), ports: &top.ports, speed, lint: false })
 }
 
 /// Generates and compiles a machine, or finds it in the cache. Only a traced one can write waves.

@@ -56,6 +56,17 @@ fn stream() {
     }
 }
 
+/// The checksums of another text, and clients of ports that rest.
+#[test]
+fn stream_as_simulations_have_it() {
+    let mut rng = Rng::announced("stream simulated", 38);
+    for (bits, word, full_rate) in [(32, 40, false), (64, 96, false), (128, 128, true)] {
+        let mut case = StreamCase::new(bits, word, full_rate);
+        case.for_simulation = true;
+        must_pass(&format!("b{bits} w{word}"), &mut rng, &case);
+    }
+}
+
 #[test]
 fn stream_at_full_rate() {
     let mut rng = Rng::announced("stream rate", 35);

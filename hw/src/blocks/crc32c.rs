@@ -141,8 +141,7 @@ impl Crc32c {
         let mut taken: Vec<(u32, Signal)> = Vec::new();
         for (at, part) in parts.iter().enumerate().filter(|(_, part)| part.sums != 0) {
             let of: Vec<Signal> = part.bits.iter().map(|&bit| signals[bit].clone()).collect();
-            let signal =
-                if at < bits as usize { of[0].clone() } else { xor(m, design, &format!("part{at}"), &of)? };
+            let signal = if at < bits as usize { of[0].clone() } else { xor(m, design, &format!("part{at}"), &of)? };
             taken.push((part.sums, signal));
         }
         m.comment("The sums.");
@@ -171,7 +170,9 @@ impl Crc32c {
         let mixed = m.wire("mixed", &(data_q ^ crc_q.extend(self.bits)));
         m.comment("The sums.");
         let columns = self.columns();
-        let of = |sum: u32, word: &[u32]| word.iter().rev().fold(0, |mask, column| mask << 1 | u128::from(column >> sum & 1));
+        let of = |sum: u32, word: &[u32]| {
+            word.iter().rev().fold(0, |mask, column| mask << 1 | u128::from(column >> sum & 1))
+        };
         let sum = |sum: u32| {
             let words = columns.chunks(32).enumerate();
             let bits = |(at, word): (usize, &[u32])| mixed.slice(32 * at as u32, word.len() as u32).extend(32);

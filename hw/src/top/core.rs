@@ -2,13 +2,13 @@
 
 use super::fabric::{Placed, connect, expose};
 use super::ports::{attach, place};
-use crate::blocks::rest::Rest;
 use crate::blocks::axi_write::AxiWrite;
 use crate::blocks::command_queue::CommandQueue;
 use crate::blocks::gather::Gather;
 use crate::blocks::kv_write::KvWrite;
 use crate::blocks::regs::Regs;
 use crate::blocks::reset_ctl::{ResetCtl, ResetSync};
+use crate::blocks::rest::Rest;
 use crate::blocks::sequencer::Sequencer;
 use crate::blocks::stream_read::StreamRead;
 use crate::blocks::vmem;
@@ -215,13 +215,7 @@ fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
 }
 
 impl Units {
-    fn place(
-        machine: &Machine,
-        design: &mut Design,
-        m: &mut Module,
-        rst: &Expr,
-        taps: bool,
-    ) -> Result<Units, IrError> {
+    fn place(machine: &Machine, design: &mut Design, m: &mut Module, rst: &Expr, taps: bool) -> Result<Units, IrError> {
         let [idle, still] = [Rest::Idle, Rest::Still].map(|rest| design.is_for_simulation().then_some(rest));
         let (bits, lanes, vtokens) = (machine.port_bits, machine.lanes(), machine.vector_tokens);
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());

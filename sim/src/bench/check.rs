@@ -50,7 +50,7 @@ pub fn check(block: &dyn Block, rng: &mut Rng) -> Result<Cover, SimError> {
 
 /// As [`check`], with one piece of the Verilog text replaced: a planted bug.
 pub fn check_mutated(block: &dyn Block, rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
-    let mut design = Design::default();
+    let mut design = if block.for_simulation() { Design::for_simulation() } else { Design::default() };
     let top = block.build(&mut design)?;
     let library = build(&design, &top, bug)?;
     let mut cover = Cover::default();

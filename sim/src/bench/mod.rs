@@ -13,7 +13,7 @@ pub use streams::Bench;
 
 use crate::SimError;
 use crate::axi::{AxiError, Memory};
-use crate::compile::{Job, Speed, compile};
+use crate::compile::{Job, Speed, compile, text};
 use crate::ffi::Library;
 use crate::rng::Rng;
 use hw::ir::{Design, Interface, IrError};
@@ -31,14 +31,14 @@ pub type Bug<'a> = (&'a str, &'a str);
 
 /// Compiles a design for a bench, with a planted bug if one is given; without one it must be lint clean.
 pub fn build(design: &Design, top: &Interface, bug: Option<Bug>) -> Result<Library, SimError> {
-    let mut verilog = design.text();
+    let mut verilog = text(design);
     if let Some((from, to)) = bug {
         if !verilog.contains(from) {
             return Err(BenchError::NoMutation { block: top.name.clone(), from: from.to_string() }.into());
         }
         verilog = verilog.replacen(from, to, 1);
     }
-    let lint = bug.is_none();
+    let lint = bug.is_none() && !design.is_for_simulation();
     compile(&Job { top: &top.name, verilog: &verilog, ports: &top.ports, speed: Speed::Quick, lint })
 }
 
@@ -68,6 +68,10 @@ pub struct Packet {
 pub trait Block {
     /// Adds the block to a design.
     fn build(&self, design: &mut Design) -> Result<Rc<Interface>, IrError>;
+    /// Whether it is built as simulations of whole models have it ([`Design::for_simulation`]).
+    fn for_simulation(&self) -> bool {
+        false
+    }
     /// Random work and the oracle's answer to it; counts what it covers.
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet;
     /// Names of counters that must not stay zero.

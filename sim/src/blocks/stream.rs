@@ -128,12 +128,14 @@ pub struct StreamCase {
     store: Store,
     /// Whether every run is long and the port should never rest.
     full_rate: bool,
+    /// Built as simulations of whole models have it.
+    pub for_simulation: bool,
 }
 
 impl StreamCase {
     /// A stream of words of `word` bits.
     pub fn new(bits: u32, word: u32, full_rate: bool) -> StreamCase {
-        StreamCase { stream: StreamRead { bits, word }, store: Store::new(), full_rate }
+        StreamCase { stream: StreamRead { bits, word }, store: Store::new(), full_rate, for_simulation: false }
     }
 }
 
@@ -143,6 +145,10 @@ impl Block for StreamCase {
         let block = self.stream.build(design)?;
         let name = format!("tern_bench_stream_b{bits}_w{word}");
         behind_ports(design, &name, &block, bits, &["rd".to_string()], (QUEUE, 16))
+    }
+
+    fn for_simulation(&self) -> bool {
+        self.for_simulation
     }
 
     fn packet(&self, rng: &mut Rng, size: Size, cover: &mut Cover) -> Packet {

@@ -89,11 +89,8 @@ impl Quantize {
 
         m.comment("The memory's many writers end here: its ready goes no further than this queue.");
         let width = 32 * all;
-        let inputs = [
-            ("in_valid_i", &(&there & raw)),
-            ("in_data_i", &cat([&walk.addr, &data])),
-            ("out_ready_i", &write.ready),
-        ];
+        let inputs =
+            [("in_valid_i", &(&there & raw)), ("in_data_i", &cat([&walk.addr, &data])), ("out_ready_i", &write.ready)];
         let written = m.instance("written", &written_of, &inputs);
         let (writes, entry) = (written.get("out_valid_o"), written.get("out_data_o"));
         m.drive(&write_room, &written.get("in_ready_o"));
