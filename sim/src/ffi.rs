@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::SimError;
-use crate::compile::port_bytes;
+use crate::shim::port_bytes;
 use hw::ir::Port;
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;

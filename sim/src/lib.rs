@@ -21,6 +21,7 @@ pub mod ffi;
 pub mod mutate;
 pub(crate) mod profile;
 pub mod rng;
+pub(crate) mod shim;
 pub mod toolchain;
 pub mod waves;
 
