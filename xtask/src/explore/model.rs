@@ -62,6 +62,11 @@ const PASS: f64 = 700.0;
 /// a ring of weights behind which a bank's norm before the down projection hides.
 const EXPOSED: f64 = 0.29;
 const HIDDEN: f64 = 0.65;
+/// The same share for Sherry weights, whose tiles are shorter.
+const HIDDEN_SHERRY: f64 = 0.1;
+/// With two banks: what sharing the ports with weights makes of attention's time. The other bank's tiles before it and
+/// behind it hide as much of it as their words take.
+const SHARED: f64 = 1.3;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
@@ -197,7 +202,12 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         clock.wait(EXPOSED * columns as f64 * groups);
         let words = model.ffn.div_ceil(machine.lanes().into()) as f64;
         let norm = VECTOR + words * (groups * 25.0 / 24.0 + 1.0);
-        clock.wait(2.0 * (norm - HIDDEN * clock.room).max(0.0));
+        let hidden = if pass.sherry { HIDDEN_SHERRY } else { HIDDEN };
+        clock.wait(2.0 * (norm - hidden * clock.room).max(0.0));
+        let (jobs, unit, _) = attention_of(machine, model, pass);
+        let around = 2.0 * (ATTEND + ATTEND_LATENCY * memory.latency);
+        let beside: u64 = layer[..2].iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
+        clock.wait((SHARED * (around + JOB * jobs + unit) - beside as f64).max(0.0));
     }
     for _ in 0..if wide { 0 } else { model.layers } {
         clock.quantise(model.hidden);
@@ -223,23 +233,28 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
     clock.now + PASS
 }
 
-/// Attention of one layer: jobs one after the other, keys and values through the same ports as the weights that still
-/// have room in the ring.
-fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
-    let machine = clock.machine;
+/// Attention of one layer: jobs of a unit, its cycles for them, and beats of keys and values.
+fn attention_of(machine: &Machine, model: &ModelShape, pass: Pass) -> (f64, f64, f64) {
     let group = model.q / model.kv;
     let (runs, queries) = if pass.run { (1, pass.slots * group) } else { (pass.slots, group) };
     let blocks = runs * queries.div_ceil(machine.queries.into());
     let jobs = (model.kv / model.head_dim).div_ceil(machine.units.into()) * blocks;
     let seen = if pass.run { pass.context + pass.slots.div_ceil(2) } else { pass.context + 1 };
     let one = attention(machine, model, seen.max(1));
-    let share = blocks as f64 / group.div_ceil(machine.queries.into()) as f64;
-    let unit = one.cycles as f64 / model.layers as f64 * share;
-    let beats = one.beats as f64 / model.layers as f64 * share / f64::from(machine.ports);
+    let share = blocks as f64 / group.div_ceil(machine.queries.into()) as f64 / model.layers as f64;
+    (jobs as f64, one.cycles as f64 * share, one.beats as f64 * share)
+}
+
+/// Attention of one layer: jobs one after the other, keys and values through the same ports as the weights that still
+/// have room in the ring.
+fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
+    let machine = clock.machine;
+    let (jobs, unit, beats) = attention_of(machine, model, pass);
+    let beats = beats / f64::from(machine.ports);
     // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
     let rate = TURNS * memory.slowest(machine);
     let room = (clock.room - clock.held).min(clock.left);
-    let waits = ATTEND + ATTEND_LATENCY * memory.latency + JOB * jobs as f64;
+    let waits = ATTEND + ATTEND_LATENCY * memory.latency + JOB * jobs;
     let weights = room / clock.rate * rate;
     let spare = (waits * rate).min(weights);
     let took = waits + unit.max((beats + weights - spare) / rate);
