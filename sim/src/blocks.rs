@@ -21,7 +21,7 @@ pub mod weight_port;
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;
 use hw::blocks::{fifo, gearbox, psum, skid, table_build, tlmm, unpack5};
-use hw::ir::{Design, Interface, IrError};
+use hw::ir::{Design, Expr, Interface, IrError, Module, lit, uint};
 use spec::format::{code3, sherry, trit5};
 use std::rc::Rc;
 
@@ -37,6 +37,14 @@ fn count(rng: &mut Rng, size: Size, max: u64) -> u64 {
 
 fn word(rng: &mut Rng, width: u32) -> Vec<u32> {
     pack(1, (0..width).map(|_| rng.bits() & 1).collect::<Vec<_>>())
+}
+
+/// Adds the sticky output `idle_wrong_o`: whether a unit was ever idle with work left, which is `wrong`.
+fn idle_wrong(m: &mut Module, wrong: &Expr) {
+    let ever = m.output("idle_wrong_o", uint(1));
+    let ever_q = m.reg_reset("idle_wrong_q", &lit(0, 1));
+    m.next(&ever_q, &(&ever_q | wrong));
+    m.drive(&ever, &ever_q);
 }
 
 /// A block that must pass its beats on unchanged.

@@ -115,10 +115,7 @@ impl MatrixCase {
         let one = lit(1, 8);
         let counted = cmd.fire().mux(&open_q.add_wrap(&one), &open_q.sub_wrap(&one));
         m.next_when(&open_q, &(cmd.fire() ^ done), &counted);
-        let wrong = m.output("idle_wrong_o", uint(1));
-        let wrong_q = m.reg_reset("idle_wrong_q", &lit(0, 1));
-        m.next(&wrong_q, &(&wrong_q | (&idle & open_q.ne(&lit(0, 8)))));
-        m.drive(&wrong, &wrong_q);
+        super::idle_wrong(&mut m, &(&idle & open_q.ne(&lit(0, 8))));
         for name in ["ev_beat_o", "ev_starved_o", "ev_tables_o", "ev_sums_o"] {
             let port = m.output(name, uint(1));
             m.drive(&port, &unit.get(name));
@@ -257,18 +254,21 @@ impl Block for MatrixCase {
     }
 }
 
-/// A small unit for planted bugs.
-fn small() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 3, rows: 2, tokens: 8, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
+/// A small unit of so many tables.
+fn unit(tables: u32) -> Box<dyn Block> {
+    let engine = Tlmm { tables, rows: 2, tokens: 8, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
     let matrix = Matrix { engine, slots: 2, columns: 4, segments: 16 };
     Box::new(MatrixCase { matrix, words: engine.words() })
 }
 
-/// One whose segments are longer than two tables.
+/// A small unit for planted bugs.
+fn small() -> Box<dyn Block> {
+    unit(3)
+}
+
+/// One with more columns left in a segment than two tables take.
 fn larger() -> Box<dyn Block> {
-    let engine = Tlmm { tables: 8, rows: 2, tokens: 8, groups: 2, cols: 60, tile_rows: 12, queue: 0 };
-    let matrix = Matrix { engine, slots: 2, columns: 4, segments: 16 };
-    Box::new(MatrixCase { matrix, words: engine.words() })
+    unit(8)
 }
 
 /// Planted bugs of the unit.

@@ -160,10 +160,7 @@ impl Block for QuantizeCase {
             ["epi_ready_o", "att_ready_o", "emb_ready_o", "epi_rd_ready_o", "epi_rsp_valid_o", "epi_rsp_data_o"];
         m.unused("vmem", &names.map(|n| vmem.get(n)));
 
-        let wrong = m.output("idle_wrong_o", uint(1));
-        let wrong_q = m.reg_reset("idle_wrong_q", &lit(0, 1));
-        m.next(&wrong_q, &(&wrong_q | (unit.get("idle_o") & unit.get("vm_wr_valid_o"))));
-        m.drive(&wrong, &wrong_q);
+        super::idle_wrong(&mut m, &(unit.get("idle_o") & unit.get("vm_wr_valid_o")));
         let begin = &load.fire() & &load.field("last");
         let taken = &cmd_valid & &unit.get("cmd_ready_o");
         let over = is(2) & &unit.get("idle_o");
