@@ -97,6 +97,12 @@ fn balanced_weights() {
 }
 
 #[test]
+fn balanced_weights_but_for_one_port() {
+    let mut rng = Rng::announced("balanced weights but one", 36);
+    must_pass("b64 n3 f4", &mut rng, &WeightsCase::new(64, 3, 21, 20, false).but_one(4));
+}
+
+#[test]
 fn balanced_weights_at_full_rate() {
     let mut rng = Rng::announced("balance rate", 40);
     must_pass("b128 n4 f4", &mut rng, &WeightsCase::new(128, 4, 128, 256, true).balanced(4));

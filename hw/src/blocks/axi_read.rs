@@ -128,8 +128,8 @@ impl AxiRead {
             match self.urgent.is_empty() {
                 true => "none".to_string(),
                 false => format!(
-                    "while hurry_i is high the last client has at most two bursts open, and one while {} has\n\
-                     \x20        bursts open or asks for one",
+                    "urgent_o: {} has bursts open or asks for one. While hurry_i is high the last client has at\n\
+                     \x20        most two bursts open, and then one",
                     self.urgent.join(" or ")
                 ),
             },
@@ -180,7 +180,9 @@ impl AxiRead {
         let limit_q = (!self.urgent.is_empty()).then(|| {
             let hurry = m.input("hurry_i", uint(1));
             let open = m.reg_reset("last_open_q", &lit(0, count_width(AxiReadClient::OPEN.into()) + 1));
-            (m.reg_reset("urgent_q", &lit(0, 1)), m.delay("hurry_q", &hurry), open)
+            let (urgent, out) = (m.reg_reset("urgent_q", &lit(0, 1)), m.output("urgent_o", uint(1)));
+            m.drive(&out, &urgent);
+            (urgent, m.delay("hurry_q", &hurry), open)
         });
         let mut urgent = lit(0, 1);
         let (mut taken, mut opens, mut faults) = (lit(0, 1), Vec::new(), Vec::new());

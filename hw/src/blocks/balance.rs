@@ -58,7 +58,8 @@ impl Balance {
              Why      ports that share a switch of the memory lag behind others; striping evenly would make all wait\n\
              Rate     one beat a cycle and stream; ports together as much as they give\n\
              Order    packets are handed out in the order stream 0, 1, .. {}, 0, ..: every stream must ask for as many\n\
-             \x20        as the others do. A port has at most {ASKED} of them; one without any is served first\n\
+             \x20        as the others do. A port has at most {ASKED} of them; one without any is served first, one with\n\
+             \x20        p<j>_taken_i, which reads for somebody else, not at all: a packet there would hold up the others\n\
              Latency  a packet is delivered when it is complete, {} cycles after its last beat\n\
              Stalls   a packet is asked for when a frame waits for it, so ports are never held up but where two of them\n\
              \x20        write the same memory: then the lower one goes first\n\
@@ -72,11 +73,12 @@ impl Balance {
         let gives: Vec<Source> = (0..ports).map(|i| m.source(&format!("s{i}_data"), &word)).collect();
         let outs: Vec<Source> = (0..ports).map(|j| m.source(&format!("p{j}_cmd"), &fields)).collect();
         let ins: Vec<Sink> = (0..ports).map(|j| m.sink(&format!("p{j}_data"), &word)).collect();
+        let taken: Vec<Expr> = (0..ports).map(|j| m.input(&format!("p{j}_taken_i"), uint(1))).collect();
         m.unused("beats", &asks.iter().map(|ask| ask.field("beats")).collect::<Vec<_>>());
         m.unused("lasts", &ins.iter().map(|data| data.field("last")).collect::<Vec<_>>());
 
         let released: Vec<Expr> = (0..ports).map(|i| m.net(&format!("released{i}"), uint(1))).collect();
-        let heads = self.hand_out(&mut m, design, &asks, &released, &outs, &ins)?;
+        let heads = self.hand_out(&mut m, design, &asks, &released, &outs, &ins, &taken)?;
         for (i, give) in gives.iter().enumerate() {
             self.deliver(&mut m, i as u32, &heads, give, &released[i]);
         }
@@ -84,6 +86,7 @@ impl Balance {
     }
 
     /// Gives each packet a frame and a port, and follows it through the port.
+    #[allow(clippy::too_many_arguments)]
     fn hand_out(
         &self,
         m: &mut Module,
@@ -92,6 +95,7 @@ impl Balance {
         released: &[Expr],
         outs: &[Source],
         ins: &[Sink],
+        taken_ports: &[Expr],
     ) -> Result<Vec<Head>, IrError> {
         let (ports, frames) = (self.ports, self.frames);
         let (stream_bits, frame_bits, beat_bits) =
@@ -127,7 +131,10 @@ impl Balance {
         m.comment("A port with nothing to do gets it, else one that has one packet.");
         let asked = count_width(ASKED.into());
         let asked_q: Vec<Expr> = (0..ports).map(|j| m.reg_reset(&format!("asked{j}_q"), &lit(0, asked))).collect();
-        let with = |n: u32| asked_q.iter().map(|q| q.eq(&lit(n.into(), asked))).collect::<Vec<_>>();
+        let with = |n: u32| {
+            let ports = asked_q.iter().zip(taken_ports);
+            ports.map(|(q, taken)| q.eq(&lit(n.into(), asked)) & !taken).collect::<Vec<_>>()
+        };
         let (mut taken, mut chosen) = (lit(0, 1), vec![lit(0, 1); ports as usize]);
         for n in 0..ASKED {
             for (j, has_room) in with(n).into_iter().enumerate() {

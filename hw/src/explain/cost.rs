@@ -134,8 +134,8 @@ pub fn attention(machine: &Machine, model: &ModelShape, context: u64) -> CacheCo
     let v_beats = model.head_dim.div_ceil(bytes);
     let heads = model.kv / model.head_dim;
     let group = model.q / model.kv;
-    let blocks = group.div_ceil(machine.queries.into());
-    let queries = group.min(machine.queries.into());
+    let block = machine.attend().block_at(context.saturating_sub(1)).into();
+    let (blocks, queries) = (group.div_ceil(block), group.min(block));
     let scales = (8 * context).div_ceil(bytes);
     let front = scales + context * k_beats.max(queries);
     let back = context * v_beats.max(queries);

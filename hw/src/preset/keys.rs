@@ -43,7 +43,7 @@ const fn key(section: &'static str, name: &'static str, legal: Legal, meaning: &
 }
 
 /// All keys, in the order of the canonical text.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 21] = [
     key("engine", "tables", Legal::Range(1, 128), "T: groups of inputs worked on at once"),
     key("engine", "rows", Legal::Range(1, 64), "Q: outputs worked on at once"),
     key("engine", "tokens", Legal::Range(1, 32), "P: token slots that share a weight"),
@@ -62,6 +62,12 @@ pub const KEYS: [Key; 20] = [
     key("attention", "queries", Legal::Range(1, 32), "R: queries resident in a unit"),
     key("attention", "units", Legal::Range(1, 16), "U: key/value heads worked on at once"),
     key("attention", "max_context", Legal::Range(1, 1 << 17), "longest sequence"),
+    key(
+        "attention",
+        "full_blocks",
+        Legal::Range(1, 1 << 17),
+        "positions up to which a unit has R queries; beyond them R / 2, in the same memory",
+    ),
     key("attention", "max_head_dim", Legal::Range(2, 512), "widest head"),
     key("memory", "ports", Legal::Range(1, 32), "AXI masters"),
     key("memory", "port_bits", Legal::OneOf(&[32, 64, 128, 256, 512]), "data width of a port"),

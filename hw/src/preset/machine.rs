@@ -32,6 +32,8 @@ pub struct Machine {
     pub units: u32,
     /// Longest sequence.
     pub max_context: u64,
+    /// Positions up to which an attention unit has R queries; beyond them R / 2.
+    pub full_blocks: u64,
     /// Widest head.
     pub max_head_dim: u32,
     /// AXI masters.
@@ -92,6 +94,7 @@ impl Machine {
             queries: number("attention", "queries") as u32,
             units: number("attention", "units") as u32,
             max_context: number("attention", "max_context"),
+            full_blocks: number("attention", "full_blocks"),
             max_head_dim: number("attention", "max_head_dim") as u32,
             ports: number("memory", "ports") as u32,
             port_bits: number("memory", "port_bits") as u32,
@@ -258,6 +261,18 @@ impl Machine {
                 format!("fewer: {} has {}", self.board.name, self.board.urams),
             );
         }
+        let context = self.max_context;
+        let half = context.next_power_of_two() / 2;
+        let halves = self.queries >= 4 && self.queries.is_power_of_two();
+        rule(
+            self.full_blocks == context || (halves && self.full_blocks == half),
+            "attention.full_blocks",
+            self.full_blocks.to_string(),
+            match halves {
+                true => format!("max_context = {context}, or {half}"),
+                false => format!("max_context = {context}: queries = {} cannot be halved", self.queries),
+            },
+        );
         if even && !self.weights().port().bundles() {
             let gear = self.unpacker().slots();
             rule(

@@ -113,6 +113,7 @@ impl Machine {
             queries: self.queries,
             units: self.units,
             max_context: self.max_context,
+            full_blocks: self.full_blocks,
             max_head_dim: self.row_codes(),
             heads: self.shape().max_heads() as u32,
             query_words: self.query_words(),

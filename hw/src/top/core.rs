@@ -52,7 +52,9 @@ pub(super) fn build(machine: &Machine, design: &mut Design, taps: bool) -> Resul
     // with one group of slots weights are what everything waits for
     let groups = regs.out("groups_o");
     let several = groups.gt(&lit(1, groups.width()));
-    let hurry = m.wire("hurry", &(several & !(units.attend.out("idle_o") & units.gather.out("idle_o"))));
+    let waited = m.wire("waited", &!(units.attend.out("idle_o") & units.gather.out("idle_o")));
+    let hurry = m.wire("hurry", &(&several & &waited));
+    let taken = units.take_ports(&mut m, &(!several & waited));
     for port in &memory {
         if port.has("hurry_i") {
             port.set(&mut m, "hurry_i", &hurry);
@@ -104,8 +106,11 @@ pub(super) fn build(machine: &Machine, design: &mut Design, taps: bool) -> Resul
     units.sequencer.set(&mut m, "streams_idle_i", &drained);
 
     let awake = regs.out("start_o") | &core_rst;
-    for unit in all.iter().chain(&units.balance.as_ref()) {
+    for unit in &all {
         unit.wake(&mut m, &awake);
+    }
+    if let Some(balance) = &units.balance {
+        balance.wake(&mut m, &(awake | taken));
     }
 
     m.comment("The outside.");

@@ -136,6 +136,20 @@ impl Units {
         self.reads.iter().chain([&self.write, &self.weights]).chain(&self.streams).collect()
     }
 
+    /// Tells the balance, a cycle later, which ports read for attention or the embedding while they are `waited` for;
+    /// returns whether that changes.
+    pub(super) fn take_ports(&self, m: &mut Module, waited: &Expr) -> Expr {
+        let Some(balance) = &self.balance else { return lit(0, 1) };
+        let mut changes = lit(0, 1);
+        for (port, read) in self.reads.iter().enumerate() {
+            let taken = if read.has("urgent_o") { read.out("urgent_o") & waited } else { lit(0, 1) };
+            let taken_q = m.delay(&format!("port{port}_taken_q"), &taken);
+            balance.set(m, &format!("p{port}_taken_i"), &taken_q);
+            changes = changes | (taken ^ taken_q);
+        }
+        changes
+    }
+
     pub(super) fn wire(&self, machine: &Machine, m: &mut Module) {
         let seq = &self.sequencer;
         for port in 0..machine.ports {
@@ -233,8 +247,9 @@ impl Units {
     /// A pulse for each finished command of the units that may lag, in their order.
     pub(super) fn done(&self, m: &mut Module) -> Expr {
         let [quants, kvs, attends] = [0, 1, 2].map(|at| self.queues[at].out("done_o"));
-        m.unused("kv_done", &[kvs]);
-        m.wire("commands_done", &cat([&attends, &self.epilogue.out("done_o"), &quants]))
+        m.unused("queues_done", &[kvs, attends]);
+        // attention works on two commands at once, so it says itself which ends
+        m.wire("commands_done", &cat([&self.attend.out("done_o"), &self.epilogue.out("done_o"), &quants]))
     }
 
     /// Beats that pass at each reading port, and at the writing one.

@@ -83,6 +83,7 @@ pub fn small(tokens: u32, vtokens: u32, lanes: u32, beat_bytes: u32, queries: u3
         queries,
         units,
         max_context,
+        full_blocks: max_context,
         max_head_dim,
         heads,
         query_words,
@@ -96,6 +97,10 @@ fn planted(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
 
 fn shared(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
     Test { attend: &Attend { banks: 2, ..small(8, 1, 2, 8, 2, 2) }, kinds: KINDS, bug }.check(rng)
+}
+
+fn halved(rng: &mut Rng, bug: Option<Bug>) -> Result<Cover, SimError> {
+    Test { attend: &Attend { full_blocks: 16, ..small(8, 1, 2, 8, 4, 1) }, kinds: KINDS, bug }.check(rng)
 }
 
 /// Bugs that the bench must catch.
@@ -121,5 +126,13 @@ pub const MUTATIONS: &[Mutation] = &[
         "wire hand = inverted_q",
         "wire hand = inverting_q",
     ),
-    own_bug("attend: inverse of another slot", planted, "wire fresh = ", "wire fresh = ~(|invert_q) & "),
+    own_bug("attend: full blocks in a long context", halved, "deep_q <= ", "deep_q <= 1'b0 & "),
+    own_bug(
+        "attend: done with jobs out",
+        shared,
+        "command0_over = command0_walked_q & ",
+        "command0_over = command0_walked_q | ",
+    ),
+    own_bug("attend: results of the next command", shared, "rs_tag_1q <= back_tag_q", "rs_tag_1q <= command_tag_q"),
+    own_bug("attend: inverse of another slot", halved, "wire fresh = ", "wire fresh = ~(|invert_q) & "),
 ];

@@ -204,22 +204,34 @@ pub struct WeightsCase {
     frames: u32,
     store: Store,
     full_rate: bool,
+    /// The last port never answers.
+    deaf: bool,
 }
 
 impl WeightsCase {
     /// N ports of `bits`, words of `codes` codes.
     pub fn new(bits: u32, ports: u32, codes: u32, buffer_words: u64, full_rate: bool) -> WeightsCase {
         let weights = Weights { bits, ports, codes, buffer_words };
-        WeightsCase { weights, frames: 0, store: Store::new(), full_rate }
+        WeightsCase { weights, frames: 0, store: Store::new(), full_rate, deaf: false }
     }
 
     /// The same with ports that share packets out and lose beats: at full rate two of them a third, else all by turns.
     pub fn balanced(self, frames: u32) -> WeightsCase {
         let loss = if self.full_rate { vec![(0, 0), (SLOW, SLOW), (SLOW, SLOW)] } else { vec![(0, 90); 8] };
+        WeightsCase { frames, store: Self::losing(loss), ..self }
+    }
+
+    /// The same with a last port that never answers, for somebody else has it all the time.
+    pub fn but_one(self, frames: u32) -> WeightsCase {
+        let mut loss = vec![(0, 90); self.weights.ports as usize - 1];
+        loss.push((100, 100));
+        WeightsCase { frames, store: Self::losing(loss), deaf: true, ..self }
+    }
+
+    fn losing(loss: Vec<(u64, u64)>) -> Store {
         let timing = Timing { latency: (40, 70), loss, ..Timing::default() };
         let memory = Memory::new(vec![0; BYTES as usize], 0, timing, 3);
-        let store = Store { memory: Rc::new(RefCell::new(memory)), next: Cell::new(0) };
-        WeightsCase { frames, store, ..self }
+        Store { memory: Rc::new(RefCell::new(memory)), next: Cell::new(0) }
     }
 
     /// The weights with what shares their packets out, whose ports are `p<i>`.
@@ -229,12 +241,27 @@ impl WeightsCase {
         let mut m = Module::new(format!("tern_bench_{}_f{}", weights.name, self.frames));
         m.header("Bench: weights whose packets are shared out.");
         let rst = m.input("rst_i", uint(1));
+        let time = m.reg_reset("time_q", &lit(0, 12));
+        m.next(&time, &time.add_wrap(&lit(1, 12)));
         let (weights, balance) =
             (Placed::new(&mut m, "weights", weights, &rst), Placed::new(&mut m, "balance", &balance, &rst));
         for i in 0..ports {
             connect(&mut m, (&weights, &format!("rd{i}_cmd")), (&balance, &format!("s{i}_cmd")));
             connect(&mut m, (&balance, &format!("s{i}_data")), (&weights, &format!("rd{i}_data")));
-            expose(&mut m, &balance, &format!("p{i}_"), &format!("p{i}_"));
+            for stream in ["cmd_", "data_"].map(|stream| format!("p{i}_{stream}")) {
+                expose(&mut m, &balance, &stream, &stream);
+            }
+            // by turns one port is taken, and for a while all are
+            let turn = time.slice(8, 4);
+            let now = [i, 15].map(|at| turn.eq(&lit(at.into(), 4)));
+            let taken = match self.full_rate || self.deaf {
+                true => lit((self.deaf && i + 1 == ports).into(), 1),
+                false => &now[0] | &now[1],
+            };
+            balance.set(&mut m, &format!("p{i}_taken_i"), &taken);
+        }
+        if self.full_rate || self.deaf {
+            m.unused("time", &[time]);
         }
         for own in ["cmd_", "list_", "take_", "out_", "fault_", "idle_"] {
             expose(&mut m, &weights, own, own);
@@ -509,6 +536,10 @@ fn balanced() -> Box<dyn Block> {
     Box::new(WeightsCase::new(64, 3, 21, 20, false).balanced(4))
 }
 
+fn but_one() -> Box<dyn Block> {
+    Box::new(WeightsCase::new(64, 3, 21, 20, false).but_one(4))
+}
+
 /// Planted bugs.
 pub const MUTATIONS: &[Mutation] = &[
     bug("stream: the sum is never compared", stream, "differs_q <= check_q &", "differs_q <= 1'b0 &"),
@@ -531,6 +562,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     bug("balance: a frame given back early", balanced, "end = s0_step &", "end = s0_step | "),
     bug("balance: two ports write one memory", balanced, "~blocked2", "1'b1"),
+    bug("balance: a packet for a port that is taken", but_one, "& ~p2_taken_i", "& 1'b1"),
     bug("balance: a frame read before it is complete", balanced, "s1_some = ", "s1_some = 1'b1 | "),
     bug("weights: illegal bytes kept secret", weights, "illegal_o = found_q &", "illegal_o = 1'b0 &"),
     bug("weights: illegal bytes kept secret, tight", tight, "dense_illegal & ", "1'b0 & "),

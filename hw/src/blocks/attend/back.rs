@@ -1,7 +1,7 @@
 //! The back of a unit: values times weights.
 
 use super::Attend;
-use super::unit::{Block, Memories, Parts, Ports, Token};
+use super::unit::{Memories, Parts, Ports, Token};
 use super::util::{Line, dec, fit, inc, is, reaches, select};
 use crate::ir::{Expr, Module, lit, uint};
 
@@ -22,7 +22,7 @@ pub(super) struct Reading {
 }
 
 impl Attend {
-    /// Adds the back; returns whether it takes a token, is at work, has results on their way out.
+    /// Adds the back; returns whether it takes a token and whether it is at work.
     pub(super) fn back(
         &self,
         m: &mut Module,
@@ -30,16 +30,12 @@ impl Attend {
         mem: &Memories,
         parts: &Parts,
         token: &Token,
-    ) -> (Expr, Expr, Expr) {
+    ) -> (Expr, Expr) {
         m.comment("Back.");
         let state = m.reg_reset("back_q", &lit(IDLE.into(), 2));
         let at = |s: u64| is(&state, s);
         let take = m.wire("back_take", &(at(IDLE) & &token.valid));
-        let block = Block {
-            parity: m.held("back_parity_q", &take, &token.block.parity),
-            n: m.held("back_n_q", &take, &token.block.n),
-            last: m.held("back_last_q", &take, &token.block.last),
-        };
+        let block = token.block.held(m, "back", &take);
         let on: Vec<Expr> = (0..self.queries).map(|i| reaches(&block.n, i.into())).collect();
 
         let pop = m.net("pop", uint(1));
@@ -51,7 +47,7 @@ impl Attend {
         let ready = m.wire("values_ready", &(at(RUN) & &weights.there & !&all));
         m.drive(&io.v_data.ready, &ready);
         let fire = m.wire("value_fire", &(&ready & &io.v_data.valid));
-        let end = m.wire("value_end", &beat.eq(&dec(&fit(&io.v_beats, self.beat_bits()))));
+        let end = m.wire("value_end", &beat.eq(&dec(&fit(&block.v_beats, self.beat_bits()))));
         m.drive(&pop, &(&fire & &end));
         m.next_when(&beat, &(&take | &fire), &(&take | &end).mux(&lit(0, beat.width()), &inc(&beat)));
         m.next_when(&row, &(&take | &pop), &take.mux(&lit(0, row.width()), &inc(&row)));
@@ -86,10 +82,10 @@ impl Attend {
             data.push(m.instance(&format!("mac{i}"), &parts.mac, &inputs).get("rd_data_o"));
         }
         let reading = Reading { data, ..reading };
-        let (finished, waiting) = self.finish(m, io, mem, parts, &block, &reading, &weights, &take, &at(OUT));
+        let finished = self.finish(m, io, mem, parts, &block, &reading, &weights, &take, &at(OUT));
         let to = |s: u64| lit(s.into(), 2);
         let arms = [take.mux(&to(RUN), &to(IDLE)), done.mux(&to(OUT), &to(RUN)), finished.mux(&to(IDLE), &to(OUT))];
         m.next(&state, &select(&state, &arms));
-        (take, !at(IDLE), waiting)
+        (take, !at(IDLE))
     }
 }

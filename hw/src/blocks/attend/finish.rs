@@ -3,7 +3,7 @@
 use super::Attend;
 use super::back::Reading;
 use super::unit::{Block, Memories, Parts, Ports};
-use super::util::{Line, dec, fit, inc, is, lanes, not, select};
+use super::util::{Line, dec, fit, inc, is, lanes, select};
 use super::weigh::Weights;
 use crate::blocks::fifo::Fifo;
 use crate::blocks::fp;
@@ -17,10 +17,10 @@ const WAIT: u64 = 3;
 
 impl Attend {
     /// Words of results that may be under way.
-    const RESULTS: u32 = 20;
+    pub(super) const RESULTS: u32 = 20;
 
     pub(super) fn out_queue(&self) -> Fifo {
-        Fifo { width: self.vm_bits() + self.lane_bits() + 32 * self.lanes, depth: Self::RESULTS }
+        Fifo { width: 2 + self.vm_bits() + self.lane_bits() + 32 * self.lanes, depth: Self::RESULTS }
     }
 
     /// Factors of the queries; returns their memory and how many are there.
@@ -66,7 +66,7 @@ impl Attend {
         (memory, there)
     }
 
-    /// Adds the results; returns when the sums are all read, and whether results are on their way.
+    /// Adds the results; returns when the sums are all read.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn finish(
         &self,
@@ -79,7 +79,7 @@ impl Attend {
         weights: &Weights,
         begin: &Expr,
         active: &Expr,
-    ) -> (Expr, Expr) {
+    ) -> Expr {
         let (factors, there) = self.factors(m, mem, parts, block, weights, begin);
         let (qb, words, split) = (self.query_bits(), self.words_bits(), self.word_chunks().ilog2());
         m.comment("Results: a chunk of a query's sums a cycle.");
@@ -92,7 +92,7 @@ impl Attend {
         let room = under_way.lt(&lit(Self::RESULTS.into(), under_way.width()));
         let issue = m.wire("out_issue", &(active & r.lt(&there) & (&room | !&part_first)));
         let word_end = m.wire("out_word_end", &(&issue & &part_last));
-        let query_end = m.wire("out_query_end", &(&word_end & word.eq(&dec(&io.v_words))));
+        let query_end = m.wire("out_query_end", &(&word_end & word.eq(&dec(&block.v_words))));
         let finished = m.wire("out_finished", &(&query_end & r.eq(&block.n)));
         let (clear, count) = (begin | &query_end, |q: &Expr, clear: &Expr| clear.mux(&lit(0, q.width()), &inc(q)));
         m.next_when(&chunk, &(begin | &issue), &count(&chunk, &clear));
@@ -103,7 +103,7 @@ impl Attend {
         m.next_when(&under_way, &(&entered ^ &left), &entered.mux(&inc(&under_way), &dec(&under_way)));
         let bits = self.beat_chunks().ilog2();
         let beat = if words > bits { chunk.slice(bits, words - bits) } else { lit(0, 1) };
-        let past = m.wire("out_past", &fit(&beat, 16).ge(&fit(&io.v_beats, 16)));
+        let past = m.wire("out_past", &fit(&beat, 16).ge(&fit(&block.v_beats, 16)));
         m.drive(&reading.enable, &issue);
         m.drive(&reading.beat, &fit(&beat, self.beat_bits()));
         m.drive(&reading.chunk, &if bits == 0 { lit(0, 1) } else { fit(&chunk, bits) });
@@ -112,6 +112,7 @@ impl Attend {
         let (acc, mul, int) = (self.acc_bits(), fp::Mul::LATENCY, fp::FromInt::LATENCY);
         let line = |name: &str, e: &Expr, reset: bool| Line::new(&format!("rs_{name}"), e, reset);
         let (issues, ends) = (line("valid", &issue, true), line("end", &word_end, true));
+        let (job_ends, tags) = (line("job_end", &(&finished & &block.ends), false), line("tag", &block.tag, false));
         let (rs, pasts) = (line("query", &r, false), line("past", &past, false));
         let r1 = rs.at(m, 1);
         let past1 = pasts.at(m, 1);
@@ -164,19 +165,22 @@ impl Attend {
         let lane = m.delay("out_lane_q", &place.slice(16 + self.group_bits(), self.lane_bits()));
         let address = line("address", &address, false).at(m, at - 2);
         let lane = line("lane", &lane, false).at(m, at - 2);
-        let push = ends.at(m, at);
-        let inputs =
-            [("in_valid_i", &push), ("in_data_i", &cat([&address, &lane, &data])), ("out_ready_i", &io.out.ready)];
+        let [push, end, tag] = [ends, job_ends, tags].map(|line| line.at(m, at));
+        let entry = cat([&end, &tag, &address, &lane, &data]);
+        let inputs = [("in_valid_i", &push), ("in_data_i", &entry), ("out_ready_i", &io.out.ready)];
         let queue = m.instance("results", &parts.queue, &inputs);
         m.unused("results", &[queue.get("in_ready_o")]);
         let result = queue.get("out_data_o");
         let (lanes_bits, data_bits) = (self.lane_bits(), 32 * self.lanes);
         m.drive(&io.out.valid, &queue.get("out_valid_o"));
+        let marks = data_bits + lanes_bits + self.vm_bits();
+        m.drive(&io.out.field("end"), &result.bit(marks + 1));
+        m.drive(&io.out.field("tag"), &result.bit(marks));
         m.drive(&io.out.field("addr"), &result.slice(data_bits + lanes_bits, self.vm_bits()));
         let lane = result.slice(data_bits, lanes_bits);
         let mask: Vec<Expr> = (0..self.vtokens).map(|v| is(&lane, v.into())).collect();
         m.drive(&io.out.field("mask"), &cat(mask.iter().rev()));
         m.drive(&io.out.field("data"), &result.low(data_bits));
-        (finished, not(&under_way, 0))
+        finished
     }
 }

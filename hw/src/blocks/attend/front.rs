@@ -27,7 +27,7 @@ pub(super) struct Front {
 }
 
 impl Attend {
-    /// Adds the front; returns what it hands to the back, and whether it is at work.
+    /// Adds the front; returns what it hands to the back.
     pub(super) fn front(
         &self,
         m: &mut Module,
@@ -36,7 +36,7 @@ impl Attend {
         parts: &Parts,
         back_busy: &Expr,
         taken: &Expr,
-    ) -> (Token, Expr) {
+    ) -> Token {
         let (qb, pb) = (self.query_bits(), self.position_bits());
         m.comment("Front.");
         let state = m.reg_reset("front_q", &lit(IDLE.into(), 3));
@@ -44,7 +44,7 @@ impl Attend {
         let token_valid = m.reg_reset("token_q", &lit(0, 1));
         let parity = m.reg_reset("parity_q", &lit(0, 1));
         m.drive(&io.job.ready, &at(IDLE));
-        let take = m.wire("front_take", &io.job.fire());
+        let take = io.take.clone();
         let (inverting, asking) = (m.reg_reset("inverting_q", &lit(0, 1)), m.reg_reset("values_cmd_q", &lit(0, 1)));
         let waits = (&token_valid | &inverting) & back_busy;
         let step = m.wire("walk_step", &(at(WALK) & !(waits | &asking)));
@@ -80,6 +80,15 @@ impl Attend {
         let position = m.wire("position", &of_bank(&io.bank, &io.position, 32, self.tokens, of_slot));
         let run_end = m.wire("run_end", &(&member_last & slot.eq(&last_slot)));
         let full = is(&r, u64::from(self.queries) - 1);
+        let full = match self.halves() {
+            true => {
+                m.comment("Half a block where a slot behind its first query may see more than there is room for.");
+                let room = self.full_blocks - (u64::from(self.tokens) - 1).min(self.full_blocks);
+                let deep = m.held("deep_q", &(&step & is(&r, 0)), &reaches(&position, room));
+                full | (&deep & is(&r, u64::from(self.queries) / 2 - 1))
+            }
+            false => full,
+        };
         let stop = m.wire("stop", &(&step & (&run_end | &full)));
         m.next_when(&r, &step, &stop.mux(&lit(0, qb), &inc(&r)));
         let n = m.held("n_q", &stop, &r);
@@ -124,7 +133,15 @@ impl Attend {
         m.drive(&io.k_cmd.field("beats"), &is(&cmd, 1).mux(&scale_beats, &key_beats));
 
         let front = Front {
-            block: Block { parity: parity.clone(), n: n.clone(), last: last.clone() },
+            block: Block {
+                parity: parity.clone(),
+                n: n.clone(),
+                last: last.clone(),
+                v_beats: io.v_beats.clone(),
+                v_words: io.v_words.clone(),
+                tag: io.tag.clone(),
+                ends: !&more,
+            },
             active,
             count: count.clone(),
             loading: m.wire("loading", &at(LOAD)),
@@ -137,11 +154,7 @@ impl Attend {
         m.comment("Inverses of the largest value scales, beside the next block; queries of a slot share theirs.");
         let settle = m.wire("settle", &(at(SETTLE) & !&inverting));
         m.next_when(&parity, &settle, &!&parity);
-        let block = Block {
-            parity: m.held("scored_parity_q", &settle, &parity),
-            n: m.held("scored_n_q", &settle, &n),
-            last: m.held("scored_last_q", &settle, &last),
-        };
+        let block = front.block.held(m, "scored", &settle);
         let firsts: Vec<Expr> =
             firsts.iter().enumerate().map(|(i, f)| m.held(&format!("scored_first{i}_q"), &settle, f)).collect();
         let i = m.reg("invert_q", uint(qb));
@@ -180,12 +193,7 @@ impl Attend {
             settle.mux(&more.mux(&to(WALK), &to(IDLE)), &to(SETTLE)),
         ];
         m.next(&state, &select(&state, &arms));
-        let block = Block {
-            parity: m.held("token_parity_q", &hand, &block.parity),
-            n: m.held("token_n_q", &hand, &block.n),
-            last: m.held("token_last_q", &hand, &block.last),
-        };
-        (Token { valid: token_valid, block }, &inverting | !at(IDLE))
+        Token { valid: token_valid, block: block.held(m, "token", &hand) }
     }
 
     /// The last beat of the scales of positions up to `last`.

@@ -50,11 +50,12 @@ impl Attend {
         let again = beat_q.eq(&beat_q2).mux(&base(Mac::LAST), &base(Mac::OLD));
         let base = m.wire("base", &first_q.mux(&base(Mac::ZERO), &again));
         let at = m.wire("at", &read.mux(&read_beat, &beat_q));
-        let mut sums = Vec::new();
+        let memory = m.memory("acc", acc * bytes, beats, RamStyle::Distributed);
+        let word = m.read(&memory, &at);
+        let word = m.wire("old", &word);
+        let (mut sums, mut news) = (Vec::new(), Vec::new());
         for (i, v) in lanes(&value, 8).iter().enumerate() {
-            let memory = m.memory(&format!("acc{i}"), acc, beats, RamStyle::Distributed);
-            let word = m.read(&memory, &at);
-            let old = m.wire(&format!("old{i}"), &word);
+            let old = word.lane(i as u32, acc);
             let inputs = [
                 ("en_i", &valid),
                 ("en_q1_i", &on_q),
@@ -64,9 +65,10 @@ impl Attend {
                 ("old_i", &old.as_signed()),
             ];
             let sum = m.instance(&format!("lane{i}"), &slice_of, &inputs).get("acc_o");
-            m.write(&memory, &on_q2, &beat_q2, &sum.as_unsigned());
+            news.push(sum.as_unsigned());
             sums.push(old);
         }
+        m.write(&memory, &on_q2, &beat_q2, &cat(news.iter().rev()));
         let chunks: Vec<_> = sums.chunks(chunk as usize).map(|c| cat(c.iter().rev())).collect();
         let chosen = m.held("chosen_q", &read, &select(&read_chunk, &chunks));
         m.drive(&out, &chosen);

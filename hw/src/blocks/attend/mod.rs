@@ -48,6 +48,8 @@ pub struct Attend {
     pub units: u32,
     /// Most positions of a sequence.
     pub max_context: u64,
+    /// Positions up to which blocks have R queries; beyond them they have R / 2, for the memory of scores is full.
+    pub full_blocks: u64,
     /// Most codes of a head.
     pub max_head_dim: u32,
     /// Most query heads.
@@ -68,6 +70,17 @@ impl Attend {
     /// Token groups.
     pub fn groups(&self) -> u32 {
         self.tokens / self.vtokens.max(1)
+    }
+
+    /// Whether blocks are halved beyond `full_blocks`.
+    pub fn halves(&self) -> bool {
+        self.full_blocks < self.max_context
+    }
+
+    /// Most queries of a block whose first query sees `position` last: all slots behind it must have room, too.
+    pub fn block_at(&self, position: u64) -> u32 {
+        let room = self.full_blocks.saturating_sub(u64::from(self.tokens) - 1);
+        if self.halves() && position >= room { self.queries / 2 } else { self.queries }
     }
 
     /// Bits of an address of the vector memory.
@@ -168,7 +181,8 @@ impl Attend {
 
     fn suffix(&self) -> String {
         let Attend { tokens, banks, vtokens, lanes, beat_bytes, queries, max_context, max_head_dim, .. } = self;
-        format!("p{tokens}_b{banks}_v{vtokens}_l{lanes}_d{beat_bytes}_r{queries}_c{max_context}_h{max_head_dim}")
+        let full = if self.halves() { format!("f{}", self.full_blocks) } else { String::new() };
+        format!("p{tokens}_b{banks}_v{vtokens}_l{lanes}_d{beat_bytes}_r{queries}_c{max_context}{full}_h{max_head_dim}")
     }
 
     fn check(&self) -> Result<(), IrError> {
@@ -191,6 +205,11 @@ impl Attend {
         }
         if self.query_words == 0 || self.vm_words == 0 || self.max_context == 0 {
             return fail("query words, vector words, positions", "at least one of each", 0);
+        }
+        let half = 1 << (self.position_bits() - 1);
+        if self.halves() && (self.full_blocks != half || self.queries < 4 || !self.queries.is_power_of_two()) {
+            let expected = format!("{} or, for a power of two of queries from 4 up, {half}", self.max_context);
+            return fail("positions of full blocks", &expected, self.full_blocks);
         }
         match self.acc_bits() <= 48 {
             true => Ok(()),

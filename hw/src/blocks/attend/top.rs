@@ -26,6 +26,7 @@ impl Attend {
              Order    run by run, head by head, {units} units in turn, blocks of {} queries\n\
              Memory   k<u>: scales, then keys of positions 0 to the last visible one; v<u>: values of them\n\
              Queries  stored as they come, before the command; slots are steady while a command is in work\n\
+             Commands the next one begins while units finish the last one; done_o comes once for each, in order\n\
              Results  one word of {} columns for one slot a beat; the lane of the slot is in the mask\n\
              Oracle   spec::model::attention::device, spec::numerics::softmax",
             self.queries, self.lanes
@@ -55,11 +56,14 @@ impl Attend {
         ];
         let out = m.source("vm_wr", &out_fields);
         let idle = m.output("idle_o", uint(1));
+        let done = m.output("done_o", uint(1));
         let (ev_row, ev_masked) = (m.output("ev_k_row_o", uint(1)), m.output("ev_masked_o", uint(1)));
 
         m.comment("Jobs.");
-        let (busy, job_ready) = (m.net("busy", uint(1)), m.net("job_ready", uint(units)));
-        let mut inputs = vec![("busy_i".to_string(), busy.clone()), ("job_ready_i".to_string(), job_ready.clone())];
+        let [ended, ended_tag] = ["ended", "ended_tag"].map(|name| m.net(name, uint(1)));
+        let job_ready = m.net("job_ready", uint(units));
+        let nets = [("ended_i", &ended), ("ended_tag_i", &ended_tag), ("job_ready_i", &job_ready)];
+        let mut inputs: Vec<(String, Expr)> = nets.map(|(name, net)| (name.to_string(), net.clone())).to_vec();
         inputs.extend(stream_inputs("cmd", &cmd, &fields));
         for (name, at) in [("valid", 0), ("cache", 2), ("run", 3)] {
             inputs.push((format!("slot_{name}_i"), steady[at].clone()));
@@ -67,6 +71,7 @@ impl Attend {
         let jobs = instance(&mut m, "dispatch", &dispatch, &inputs);
         m.drive(&cmd.ready, &jobs.get("cmd_ready_o"));
         m.drive(&idle, &jobs.get("idle_o"));
+        m.drive(&done, &jobs.get("done_o"));
 
         m.comment("Queries.");
         let nets = [("valid", 1), ("addr", self.query_address_bits()), ("head", self.head_bits())]
@@ -122,9 +127,11 @@ impl Attend {
         let full = m.reg_reset("full_q", &lit(0, 1));
         let free = m.wire("free", &(!&full | &out.ready));
         let mut before = lit(0, 1);
-        let mut word = cat([&made[0].get("out_addr_o"), &made[0].get("out_mask_o"), &made[0].get("out_data_o")]);
+        let word_of =
+            |unit: &Outputs| cat(["end", "tag", "addr", "mask", "data"].map(|f| unit.get(&format!("out_{f}_o"))));
+        let mut word = word_of(&made[0]);
         for u in (0..made.len()).rev() {
-            let own = cat([&made[u].get("out_addr_o"), &made[u].get("out_mask_o"), &made[u].get("out_data_o")]);
+            let own = word_of(&made[u]);
             word = if u + 1 == made.len() { own } else { made[u].get("out_valid_o").mux(&own, &word) };
         }
         for (u, done) in made.iter().enumerate() {
@@ -138,7 +145,9 @@ impl Attend {
         m.drive(&out.field("addr"), &word.slice(data + self.vtokens, self.vm_bits()));
         m.drive(&out.field("mask"), &word.slice(data, self.vtokens));
         m.drive(&out.field("data"), &repeat(self.vtokens, &word.low(data)));
-        m.drive(&busy, &(all("busy_o").any() | &full));
+        let marks = data + self.vtokens + self.vm_bits();
+        m.drive(&ended, &(out.fire() & word.bit(marks + 1)));
+        m.drive(&ended_tag, &word.bit(marks));
         design.add(m)
     }
 }

@@ -50,6 +50,10 @@ pub(super) struct Ports {
     pub(super) bank: Expr,
     pub(super) position: Expr,
     pub(super) job: Sink,
+    /// A job begins.
+    pub(super) take: Expr,
+    /// Number of its command.
+    pub(super) tag: Expr,
     pub(super) k_cmd: Source,
     pub(super) k_data: Sink,
     pub(super) v_cmd: Source,
@@ -74,6 +78,29 @@ pub(super) struct Block {
     pub(super) n: Expr,
     /// The last position that one of them sees.
     pub(super) last: Expr,
+    /// Beats of a value's row and words of a result.
+    pub(super) v_beats: Expr,
+    pub(super) v_words: Expr,
+    /// Number of the job's command.
+    pub(super) tag: Expr,
+    /// It is the job's last block.
+    pub(super) ends: Expr,
+}
+
+impl Block {
+    /// The same, kept from `enable` on.
+    pub(super) fn held(&self, m: &mut Module, name: &str, enable: &Expr) -> Block {
+        let mut held = |what: &str, value: &Expr| m.held(&format!("{name}_{what}_q"), enable, value);
+        Block {
+            parity: held("parity", &self.parity),
+            n: held("n", &self.n),
+            last: held("last", &self.last),
+            v_beats: held("v_beats", &self.v_beats),
+            v_words: held("v_words", &self.v_words),
+            tag: held("tag", &self.tag),
+            ends: held("ends", &self.ends),
+        }
+    }
 }
 
 /// A finished front half on its way to the back.
@@ -112,7 +139,8 @@ impl Attend {
     /// Memory of scores, for front and back: name, width, depth.
     pub(super) fn scores(&self) -> (&'static str, u32, u64) {
         let pairs = if self.queries <= 2 { 0 } else { self.query_bits() - 1 };
-        ("scores", 32 * self.score_lanes(), 2 << (self.position_bits() + pairs))
+        let positions = self.position_bits() - u32::from(self.halves());
+        ("scores", 32 * self.score_lanes(), 2 << (positions + pairs))
     }
 
     /// Scores in a word of their memory.
@@ -120,11 +148,22 @@ impl Attend {
         self.queries.min(2)
     }
 
-    /// Address of a score's word.
+    /// Address of a score's word. Where blocks are halved, the highest bit of a position stands in the place of the
+    /// highest bit of a query, one of which is always zero.
     pub(super) fn score_at(&self, parity: &Expr, position: &Expr, query: &Expr) -> Expr {
+        let (positions, queries) = (position.width() - 1, query.width() - 1);
         match self.queries {
             0..=2 => cat([parity, position]),
-            _ => cat([parity, position, &query.slice(1, query.width() - 1)]),
+            _ if !self.halves() => cat([parity, position, &query.slice(1, queries)]),
+            _ => {
+                let high = position.bit(positions) | query.bit(queries);
+                let low = position.low(positions);
+                if queries == 1 {
+                    cat([parity, &low, &high])
+                } else {
+                    cat([parity, &low, &high, &query.slice(1, queries - 1)])
+                }
+            }
         }
     }
 
@@ -161,7 +200,7 @@ impl Attend {
         let mut m = Module::new(format!("tern_attend_unit_{}", self.suffix()));
         let (bytes, queries) = (self.beat_bytes, self.queries);
         m.header(&format!(
-            "Attention of one run and key/value head after the other, in blocks of {queries} queries.\n\n\
+            "Attention of one run and key/value head after the other, in blocks of {queries} queries{}.\n\n\
              u = fixed16(dot * (ks * cq));  p = exp2(top - u);  w = round(p * (vs * (1 / max vs)))\n\
              out = (sum w v) * (max vs / sum p);  top, max and sums over the positions a query sees\n\n\
              Shapes   keys and values [{bytes}] i8 a beat | dots i{} | scores i32 | weights u15 | sums i{}\n\
@@ -170,21 +209,40 @@ impl Attend {
              Back     one value beat a cycle; weights are made one a cycle, up to {} positions ahead\n\
              Overlap  the front works on the next block while the back finishes this one (parity); inverses of max vs\n\
              \x20        are divided beside the next block's loading if the back is free\n\
+             Jobs     the front takes the next one, of the same command or the next, while the back finishes this one;\n\
+             \x20        the last word of a job says so: out_end_o, and the number of its command\n\
              Reads    a position that no query of the block sees is never read; keys are asked for only when\n\
              \x20        there is room for all their scores, so that no read waits for another; values with them\n\
              Oracle   spec::model::attention::device, spec::numerics::softmax",
+            match self.halves() {
+                true => format!(",\nof {} behind position {}", queries / 2, self.full_blocks),
+                false => String::new(),
+            },
             self.dot_bits(),
             self.acc_bits(),
             Self::AHEAD
         ));
-        let mut shared = Self::SHARED.iter().map(|(n, w)| m.input(&format!("{n}_i"), uint(*w)));
-        let mut next = || shared.next().unwrap_or_else(|| lit(0, 1));
-        let (group, q_words, k_beats, v_beats) = (next(), next(), next(), next());
-        let (v_words, v_off, bank) = (next(), next(), next());
+        let shared: Vec<Expr> = Self::SHARED.iter().map(|(n, w)| m.input(&format!("{n}_i"), uint(*w))).collect();
         let read_cmd = [("addr", uint(40)), ("beats", uint(24))];
         let data = [("data", uint(8 * bytes)), ("last", uint(1))];
         let job: Vec<_> = self.job_fields().iter().map(|(n, w)| (*n, uint(*w))).collect();
-        let out = [("addr", uint(self.vm_bits())), ("mask", uint(self.vtokens)), ("data", uint(32 * self.lanes))];
+        let out = [
+            ("addr", uint(self.vm_bits())),
+            ("mask", uint(self.vtokens)),
+            ("data", uint(32 * self.lanes)),
+            ("end", uint(1)),
+            ("tag", uint(1)),
+        ];
+        let job = m.sink("job", &job);
+        m.comment("What all jobs of a command have in common, until the front is through with this one.");
+        let take = m.wire("front_take", &job.fire());
+        let mut kept = Self::SHARED
+            .iter()
+            .zip(&shared)
+            .map(|((name, _), value)| m.held(&format!("command_{name}_q"), &take, value));
+        let mut next = || kept.next().unwrap_or_else(|| lit(0, 1));
+        let (group, q_words, k_beats, v_beats) = (next(), next(), next(), next());
+        let (v_words, v_off, bank, tag) = (next(), next(), next(), next());
         let ports = Ports {
             group,
             q_words,
@@ -194,7 +252,9 @@ impl Attend {
             v_off,
             bank,
             position: m.input("slot_position_i", uint(32 * self.tokens * self.banks)),
-            job: m.sink("job", &job),
+            job,
+            take,
+            tag,
             k_cmd: m.source("k_cmd", &read_cmd),
             k_data: m.sink("k_data", &data),
             v_cmd: m.source("v_cmd", &read_cmd),
@@ -210,15 +270,13 @@ impl Attend {
             ev_row: m.output("ev_k_row_o", uint(1)),
             ev_masked: m.output("ev_masked_o", uint(1)),
         };
-        let busy = m.output("busy_o", uint(1));
         let memories = self.memories(&mut m);
         let back_busy = m.net("back_busy", uint(1));
         let taken = m.net("taken", uint(1));
-        let (token, front_busy) = self.front(&mut m, &ports, &memories, &parts, &back_busy, &taken);
-        let (take, running, waiting) = self.back(&mut m, &ports, &memories, &parts, &token);
+        let token = self.front(&mut m, &ports, &memories, &parts, &back_busy, &taken);
+        let (take, running) = self.back(&mut m, &ports, &memories, &parts, &token);
         m.drive(&taken, &take);
         m.drive(&back_busy, &running);
-        m.drive(&busy, &(front_busy | &token.valid | &running | waiting));
         let high: Vec<Expr> = match self.position_bits() {
             bits @ 0..=31 => lanes(&ports.position, 32).iter().map(|p| p.slice(bits, 32 - bits)).collect(),
             _ => Vec::new(),

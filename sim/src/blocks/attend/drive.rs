@@ -45,6 +45,7 @@ pub(super) struct Drive {
     write: [PortId; 5],
     reset: PortId,
     idle: PortId,
+    done: PortId,
     events: [PortId; 2],
     held: Option<(u64, u64, Vec<u32>)>,
 }
@@ -105,6 +106,7 @@ impl Drive {
             write: [write("valid_o")?, write("ready_i")?, write("addr_o")?, write("mask_o")?, write("data_o")?],
             reset: id("rst_i".into())?,
             idle: id("idle_o".into())?,
+            done: id("done_o".into())?,
             events: [id("ev_k_row_o".into())?, id("ev_masked_o".into())?],
             held: None,
         })
@@ -293,14 +295,16 @@ impl Drive {
     pub(super) fn run(&mut self, work: &Work, most: Option<u64>, cover: &mut Cover) -> Result<u64, SimError> {
         const PATIENCE: u64 = 3000;
         self.load(work);
-        let (mut results, mut seen, mut asked) = (work.results.clone(), 0, false);
+        let (mut results, mut seen, mut asked, mut done) = (work.results.clone(), 0, false, 0);
         let before = self.clients.iter().map(|c| (c.values, c.read)).collect::<Vec<_>>();
         let (mut last_move, mut start, first) = (self.cycle, self.cycle, self.cycle);
         loop {
             if !asked && self.inputs.iter().all(|i| i.beats.is_empty()) {
-                let fields: Vec<Vec<u32>> =
-                    spec::program::fields_of(spec::program::Op::Attend).map(|f| vec![work.field(f.name)]).collect();
-                self.inputs[0].beats.push_back(fields);
+                for command in work.commands() {
+                    let value = |name: &str| command.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value);
+                    let fields = spec::program::fields_of(spec::program::Op::Attend).map(|f| vec![value(f.name)]);
+                    self.inputs[0].beats.push_back(fields.collect());
+                }
                 asked = true;
                 start = self.cycle;
             }
@@ -309,6 +313,12 @@ impl Drive {
             self.model.eval();
             let mut moved = self.observe_clients(cover)?;
             moved |= self.observe_write(&mut results, &mut seen, cover)?;
+            if self.model.get(self.done) == 1 {
+                done += 1;
+                let groups = u64::from(self.attend.groups());
+                let late = results.keys().filter(|(address, _)| work.command_of(address / groups) < done).count();
+                self.promise("results missing when a command is done", late as u64, 0)?;
+            }
             let pending = asked && self.inputs[0].beats.is_empty();
             if pending && self.model.get(self.idle) == 1 {
                 break;
@@ -335,12 +345,17 @@ impl Drive {
                 return Err(BenchError::Stuck { block, run, cycles: PATIENCE, missing }.into());
             }
         }
+        let cycles = self.cycle - start;
+        // the last command is done in the cycle that was idle
+        self.model.tick();
+        self.cycle += 1;
         self.promise("results missing when idle", results.len() as u64, 0)?;
+        self.promise("commands done", done as u64, work.commands().len() as u64)?;
         for (values, expected) in work.beats.iter().enumerate() {
             let of = |c: &[(usize, u64)]| c.iter().filter(|c| c.0 == values).map(|c| c.1).sum::<u64>();
             let now: Vec<_> = self.clients.iter().map(|c| (c.values, c.read)).collect();
             self.promise(["key beats read", "value beats read"][values], of(&now) - of(&before), *expected)?;
         }
-        Ok(self.cycle - start)
+        Ok(cycles)
     }
 }

@@ -32,10 +32,12 @@ struct Run {
     line: u32,
 }
 
-/// A command with all that belongs to it.
+/// A command, or two of which each takes some of the heads, with all that belongs to them.
 pub struct Work {
-    /// Fields of the command.
-    pub fields: Vec<(&'static str, u32)>,
+    /// Fields of a command for all heads.
+    fields: Vec<(&'static str, u32)>,
+    /// Key/value heads of the first command.
+    cut: u32,
     /// Per slot: valid, position, cache line, run.
     pub slots: Vec<(bool, u32, u32, u32)>,
     /// `[head][group]` words of codes `[v][l]`.
@@ -96,8 +98,44 @@ fn runs(a: &Attend, kind: Kind, rng: &mut Rng) -> Vec<Run> {
     }
 }
 
+/// Slots at which the jobs of a run end: blocks of whole slots, at least half of the run, then the rest.
+fn parts(a: &Attend, len: usize, group: usize) -> impl Iterator<Item = usize> {
+    let (queries, lanes) = (a.queries as usize, a.vtokens as usize);
+    let mut slots = lanes;
+    while 2 * slots * group <= queries {
+        slots *= 2;
+    }
+    let half = ((len - 1) / (2 * slots) + 1) * slots;
+    let split = a.units > 1 && queries.is_power_of_two() && queries.is_multiple_of(lanes) && half < len;
+    [half, len].into_iter().skip(usize::from(!split))
+}
+
 impl Work {
-    /// A field of the command.
+    /// The commands, each as its fields.
+    pub fn commands(&self) -> Vec<Vec<(&'static str, u32)>> {
+        let of = |first: u32, last: u32| {
+            let heads = first * self.field("group");
+            let skip = |name: &str, value: u32| match name {
+                "kv_heads" => last - first,
+                "kv_off" | "scale_off" => value + first * self.field("kv_stride"),
+                "dst" => value + heads * self.field("v_words"),
+                "q_first" => value + heads * self.field("q_words"),
+                "first" => value + heads,
+                _ => value,
+            };
+            self.fields.iter().map(|(name, value)| (*name, skip(name, *value))).collect()
+        };
+        let all = self.field("kv_heads");
+        if self.cut == all { vec![of(0, all)] } else { vec![of(0, self.cut), of(self.cut, all)] }
+    }
+
+    /// The command that a result is of.
+    pub(super) fn command_of(&self, column: u64) -> usize {
+        let head = (column as u32 - self.field("dst")) / (self.field("v_words") * self.field("group"));
+        usize::from(head >= self.cut)
+    }
+
+    /// A field of a command for all heads.
     pub(super) fn field(&self, name: &str) -> u32 {
         self.fields.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
     }
@@ -168,7 +206,10 @@ impl Work {
             .collect();
         cover.count("saturated", spread == 4);
 
+        let cut = if kv_heads > 1 && rng.one_in(2) { rng.within(1, kv_heads - 1) } else { kv_heads };
+        cover.count("two_commands", cut < kv_heads);
         let mut work = Work {
+            cut: cut as u32,
             fields: vec![
                 ("kv_off", kv_off),
                 ("v_off", key_lines),
@@ -200,12 +241,20 @@ impl Work {
             cover.count("full_context", seen as u64 == a.max_context);
             let n = run.len * group as usize;
             cover.count("many_blocks", n > a.queries as usize);
-            for block in 0..n.div_ceil(a.queries as usize) {
-                let last_query = ((block + 1) * a.queries as usize).min(n) - 1;
-                let rows = run.position + (last_query / group as usize) as u64 + 1;
-                let scale_beats = (rows as usize * 8).div_ceil(d) as u64;
-                work.beats[0] += kv_heads * (rows * k_beats as u64 + scale_beats);
-                work.beats[1] += kv_heads * rows * v_beats as u64;
+            let mut at = 0;
+            for end in parts(a, run.len, group as usize).map(|slots| slots * group as usize) {
+                cover.count("two_parts", end < n);
+                while at < end {
+                    let slot = |query: usize| run.position + (query / group as usize) as u64;
+                    let block = a.block_at(slot(at));
+                    cover.count("half_blocks", block < a.queries && end - at > block as usize);
+                    let last_query = (at + block as usize).min(end) - 1;
+                    at = last_query + 1;
+                    let rows = slot(last_query) + 1;
+                    let scale_beats = (rows as usize * 8).div_ceil(d) as u64;
+                    work.beats[0] += kv_heads * (rows * k_beats as u64 + scale_beats);
+                    work.beats[1] += kv_heads * rows * v_beats as u64;
+                }
             }
             for h in 0..kv_heads as usize {
                 let base = (u64::from(run.line) + u64::from(kv_off) + h as u64 * u64::from(stride)) * 64;
