@@ -17,6 +17,7 @@ pub mod sigmoid;
 pub mod stream;
 pub mod vmem;
 pub mod weight_port;
+pub mod weights;
 
 use crate::bench::{Beat, Block, Cover, Packet, Size, pack};
 use crate::rng::Rng;

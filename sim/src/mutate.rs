@@ -89,6 +89,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutation> {
         blocks::sequencer::MUTATIONS,
         blocks::sigmoid::MUTATIONS,
         blocks::stream::MUTATIONS,
+        blocks::weights::MUTATIONS,
         blocks::vmem::MUTATIONS,
         blocks::weight_port::MUTATIONS,
     ]

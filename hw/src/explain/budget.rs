@@ -25,7 +25,7 @@ fn lines_of(machine: &Machine, model: &ModelShape) -> Vec<String> {
         return vec![format!("{:<13}does not fit: {why}", model.name)];
     }
     let context = CONTEXT.min(machine.max_context);
-    let cache = attention(machine, model, context);
+    let cache = attention(machine, model, context, model.q / model.kv);
     let one = |(weights, sherry): (&str, bool)| {
         let layers = layers(machine, model, sherry);
         let token = layers.add(head(machine, model));

@@ -125,17 +125,16 @@ pub struct CacheCost {
     pub cycles: u64,
 }
 
-/// Attention of one token over `context` positions. A unit takes keys through one port and values through
+/// Attention over `context` positions of so many queries that share a key/value head. A unit takes keys through one port and values through
 /// another, a beat a cycle each, but at most one row in as many cycles as its block has queries; the keys of
 /// a block come while the values of the block before do.
-pub fn attention(machine: &Machine, model: &ModelShape, context: u64) -> CacheCost {
+pub fn attention(machine: &Machine, model: &ModelShape, context: u64, queries: u64) -> CacheCost {
     let (bytes, rows) = (u64::from(machine.port_bits / 8), u64::from(machine.engine.rows));
     let k_beats = (2 * (model.head_dim / 2).next_multiple_of(rows)).div_ceil(bytes);
     let v_beats = model.head_dim.div_ceil(bytes);
     let heads = model.kv / model.head_dim;
-    let group = model.q / model.kv;
     let block = machine.attend().block_at(context.saturating_sub(1)).into();
-    let (blocks, queries) = (group.div_ceil(block), group.min(block));
+    let (blocks, queries) = (queries.div_ceil(block), queries.min(block));
     let scales = (8 * context).div_ceil(bytes);
     let front = scales + context * k_beats.max(queries);
     let back = context * v_beats.max(queries);

@@ -94,10 +94,14 @@ fn vectors(machine: &Machine) -> Vec<String> {
 
 fn attention_units(machine: &Machine) -> Vec<String> {
     let (units, queries, bytes) = (machine.units, machine.queries, machine.port_bits / 8);
+    let half = match machine.attend().halves() {
+        true => format!(", {} queries beyond {}", queries / 2, machine.full_blocks),
+        false => String::new(),
+    };
     vec![
         "attention".into(),
         format!("  {units} units x {queries} queries x {bytes} products a cycle, keys and values alike"),
-        format!("  {} positions, rows of at most {} codes", machine.max_context, machine.row_codes()),
+        format!("  {} positions{half}, rows of at most {} codes", machine.max_context, machine.row_codes()),
     ]
 }
 

@@ -237,12 +237,11 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
 fn attention_of(machine: &Machine, model: &ModelShape, pass: Pass) -> (f64, f64, f64) {
     let group = model.q / model.kv;
     let (runs, queries) = if pass.run { (1, pass.slots * group) } else { (pass.slots, group) };
-    let block = machine.attend().block_at(pass.context).into();
-    let blocks = runs * queries.div_ceil(block);
+    let blocks = runs * queries.div_ceil(machine.attend().block_at(pass.context).into());
     let jobs = (model.kv / model.head_dim).div_ceil(machine.units.into()) * blocks;
     let seen = if pass.run { pass.context + pass.slots.div_ceil(2) } else { pass.context + 1 };
-    let one = attention(machine, model, seen.max(1));
-    let share = blocks as f64 / group.div_ceil(block) as f64 / model.layers as f64;
+    let one = attention(machine, model, seen.max(1), queries);
+    let share = runs as f64 / model.layers as f64;
     (jobs as f64, one.cycles as f64 * share, one.beats as f64 * share)
 }
 
@@ -252,10 +251,20 @@ fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass
     let machine = clock.machine;
     let (jobs, unit, beats) = attention_of(machine, model, pass);
     let beats = beats / f64::from(machine.ports);
-    // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
-    let rate = TURNS * memory.slowest(machine);
     let room = (clock.room - clock.held).min(clock.left);
     let waits = ATTEND + ATTEND_LATENCY * memory.latency + JOB * jobs;
+    if clock.groups <= 1.0 {
+        // heads go to whichever unit is free, weights to whichever port
+        let rate = memory.weights(machine);
+        let took = waits + unit / rate;
+        let filled = ((took - beats / rate).max(0.0) * clock.rate).min(room);
+        clock.held += filled;
+        clock.left -= filled;
+        clock.now += took;
+        return;
+    }
+    // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
+    let rate = TURNS * memory.slowest(machine);
     let weights = room / clock.rate * rate;
     let spare = (waits * rate).min(weights);
     let took = waits + unit.max((beats + weights - spare) / rate);
