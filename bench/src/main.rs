@@ -10,6 +10,7 @@ mod profile;
 mod rig;
 mod rows;
 mod shapes;
+mod targets;
 mod trial;
 
 use anyhow::{Context, Result, ensure};
@@ -171,7 +172,10 @@ fn report(machine: &Machine, rows: &Rows) -> Result<()> {
             write(&figures.join(format!("kv260-{case}.svg")), &text)?;
         }
     }
-    let document = root().join("docs/benchmarks.md");
-    let old = std::fs::read_to_string(&document).with_context(|| document.display().to_string())?;
-    write(&document, &markdown::renew(&old, &tables))
+    for (name, part) in [("docs/benchmarks.md", &tables), ("README.md", &targets::table(&own))] {
+        let document = root().join(name);
+        let old = std::fs::read_to_string(&document).with_context(|| document.display().to_string())?;
+        write(&document, &markdown::renew(&old, part))?;
+    }
+    Ok(())
 }

@@ -21,11 +21,17 @@ fn short(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A line of Verilog without its comment; `None` if nothing is left.
+fn code(line: &str) -> Option<&str> {
+    let code = line.split("//").next().unwrap_or(line).trim();
+    (!code.is_empty()).then_some(code)
+}
+
 /// What a result belongs to: results of another RTL or program are out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     preset: String,
-    /// Hash of the Verilog.
+    /// Hash of the Verilog without its comments.
     pub rtl: String,
     mhz: u32,
 }
@@ -35,7 +41,7 @@ impl Origin {
     pub fn new(machine: &Machine) -> Result<Origin> {
         let mut design = Design::default();
         machine.build(&mut design)?;
-        let rtl = short([design.text().into_bytes()]);
+        let rtl = short(design.text().lines().filter_map(code).map(|line| format!("{line}\n").into_bytes()));
         Ok(Origin { preset: machine.name.clone(), rtl, mhz: machine.mhz })
     }
 }

@@ -1,6 +1,7 @@
 //! What a descriptor has to wait for.
 //!
-//! Units run at the same time, each carries out its own commands in order. Every command is entered here with the
+//! Units run at the same time, each begins and ends its own commands in order (attention works on two at once, whose
+//! places never meet: it reads queries and the cache and writes vectors). Every command is entered here with the
 //! places that it reads and writes; a later one waits for those before it that write what it reads or writes, or
 //! read what it overwrites, and lets all younger commands of the unit run on as far as the descriptor can say so.
 

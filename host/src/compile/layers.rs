@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Input, Order};
 use super::error::CompileError;
-use super::matrix::{Layout, Matrix, build_words, tiles};
+use super::matrix::{Layout, Matrix, build_words, head_tiles};
 use super::memory::{CacheGeometry, Heads};
 use super::shortlist::Planes;
 use spec::model::{Activation, ModelConfig, ModelWeights, weights::Layer};
@@ -322,14 +322,7 @@ pub(super) fn head(e: &mut Emitter<'_>, weights: &ModelWeights, planes: &Planes<
     let input = Input { src: e.map(0).x, cols: c.hidden, norm: Some((&weights.final_norm, c.rms_eps)) };
     e.activate(bank, input, layout, None)?;
     let segments = layout.segments();
-    let mut all = tiles(c.vocab.div_ceil(q), 1, e.shape.tile_words());
-    // nothing hides the epilogue of the last tile, so that is a small one
-    let least = build_words(e.shape);
-    if let Some(last) = all.last_mut().filter(|last| last.len() >= 2 * least) {
-        let (start, end) = (last.end - least, last.end);
-        last.end = start;
-        all.push(start..end);
-    }
+    let all = head_tiles(e.shape, c.vocab);
     for (number, tile) in all.iter().enumerate() {
         let rows = tile.start * q..(tile.end * q).min(c.vocab);
         for plane in (0..planes.count).rev() {

@@ -251,6 +251,18 @@ pub(super) fn tiles(words: usize, unit: usize, limit: usize) -> Vec<Range<usize>
     (0..words).step_by(size).map(|first| first..(first + size).min(words)).collect()
 }
 
+/// Tiles of the head: as few as fit; the last one is small if it can be, for nothing hides its epilogue.
+pub(super) fn head_tiles(shape: &DeviceShape, vocab: usize) -> Vec<Range<usize>> {
+    let mut all = tiles(vocab.div_ceil(shape.rows), 1, shape.tile_words());
+    let least = build_words(shape);
+    if let Some(last) = all.last_mut().filter(|last| last.len() >= 2 * least) {
+        let (start, end) = (last.end - least, last.end);
+        last.end = start;
+        all.push(start..end);
+    }
+    all
+}
+
 /// Plane by plane; parts share a round if they read the activations alike.
 fn rounds(shape: &DeviceShape, parts: &[Part<'_>]) -> Vec<Round> {
     let planes = parts.iter().map(|part| part.linear.planes.len()).max().unwrap_or(0);

@@ -2,7 +2,7 @@
 //! exactly from packets of their own.
 
 use super::error::{CompileError, at_most};
-use super::matrix::{Layout, tiles};
+use super::matrix::{Layout, head_tiles};
 use super::packets::{Trits, WeightRun};
 use spec::format::{planes, table::CodedMatrix};
 use spec::program::{Descriptor, DeviceShape, LABEL_NONE, LINE, Op, epilogue, stream, wait};
@@ -71,7 +71,7 @@ impl Shortlist {
             run.push(&Trits { rows: &planes.rows(rows, plane), cols: layout.cols, segments: &segments });
         };
         let mut top = WeightRun::new(shape, false);
-        for tile in tiles(words, 1, shape.tile_words()) {
+        for tile in head_tiles(shape, planes.table.rows()) {
             push(&mut top, tile.start * q..tile.end * q, planes.count - 1);
         }
         let mut groups = vec![Vec::new(); shape.ports];

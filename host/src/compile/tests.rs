@@ -141,7 +141,7 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
 }
 
 /// Two descriptors that may touch the same place at the same time in the wrong order, whatever the
-/// units' speeds: the later one did not wait for the earlier one, and it is not so that one unit does
+/// units' speeds: the later one did not wait for the earlier one, and it is not so that one unit begins
 /// both in order and the earlier one only reads.
 fn conflict(program: &[Descriptor], image: &DeviceImage) -> Option<(usize, usize)> {
     let mut open: Vec<(usize, Work)> = Vec::new();

@@ -7,7 +7,7 @@ use spec::model::{
     Activation, ModelConfig, ModelWeights, Numerics,
     random::{self, RandomSpec, WeightKind},
 };
-use spec::program::Op;
+use spec::program::{Descriptor, Op, epilogue};
 
 const PLAIN: RandomSpec = RandomSpec::PLAIN;
 
@@ -231,6 +231,40 @@ fn a_shortlist_picks_among_exact_logits() {
             }
         }
     }
+}
+
+/// Which rows the list holds does not hang on how the head is cut into tiles, the small last one included.
+#[test]
+fn a_shortlist_is_the_same_with_any_tiles() {
+    let config = ModelConfig { vocab: 395, ..random::small() };
+    let weights = random::model(&config, PLAIN);
+    let mut cut = 0;
+    for shape in machines().into_iter().filter(|shape| suits(&config, shape)) {
+        let words = config.vocab.div_ceil(shape.rows);
+        let listed = |tile_words: usize| -> (usize, Vec<Option<u32>>) {
+            let shape = DeviceShape { buffer_words: 1 << 16, tile_rows: tile_words * shape.rows, ..shape.clone() };
+            let best = |keep: usize| {
+                let options = Options { shortlist: Some(keep), ..Options::default() };
+                let mut device = ReferenceDevice::compiled(&weights, &shape, options, 2).unwrap();
+                let id = device.new_sequence().unwrap();
+                let answers = (0..12).map(|token| {
+                    device.truncate(id, 0);
+                    device.answer(&[step(id, &[11 * token], Want::Best)]).unwrap().remove(0).best
+                });
+                answers.collect::<Vec<_>>()
+            };
+            let options = Options { shortlist: Some(1), ..Options::default() };
+            let image = ReferenceDevice::compiled(&weights, &shape, options, 2).unwrap();
+            let ranks = |d: &&Descriptor| d.op() == Some(Op::Linear) && d.get("mode") == epilogue::RANK;
+            let program = image.image().narrow.shortlist.as_ref().unwrap();
+            (program.descriptors.iter().filter(ranks).count(), [1, 3].map(best).concat())
+        };
+        // one tile with its small end, and tiles that are too short for one
+        let ((two, whole), (many, parts)) = (listed(words), listed(words.div_ceil(5)));
+        assert_eq!(whole, parts, "{words} words in {two} and {many} tiles");
+        cut += usize::from(two == 2);
+    }
+    assert_ne!(cut, 0, "no machine cuts the last tile");
 }
 
 #[test]

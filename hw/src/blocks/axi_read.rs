@@ -37,7 +37,7 @@ pub struct AxiRead {
     /// Names of the clients and beats that each one's queue holds, highest priority first.
     pub clients: Vec<(String, u32)>,
     /// While `hurry_i` says that these clients' answers are waited for, the last client has at most two open bursts, and
-    /// one while one of them reads, so that they do not stand behind all that it has asked for.
+    /// one while one of them reads (`urgent_o`), so that they do not stand behind all that it has asked for.
     pub urgent: Vec<String>,
     /// Most beats of a burst, a power of two up to 256.
     pub burst: u32,
@@ -129,7 +129,7 @@ impl AxiRead {
                 true => "none".to_string(),
                 false => format!(
                     "urgent_o: {} has bursts open or asks for one. While hurry_i is high the last client has at\n\
-                     \x20        most two bursts open, and then one",
+                     \x20        most two bursts open, one while urgent_o is high, too",
                     self.urgent.join(" or ")
                 ),
             },

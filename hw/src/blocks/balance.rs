@@ -63,7 +63,7 @@ impl Balance {
              Latency  a packet is delivered when it is complete, {} cycles after its last beat\n\
              Stalls   a packet is asked for when a frame waits for it, so ports are never held up but where two of them\n\
              \x20        write the same memory: then the lower one goes first\n\
-             Oracle   the memory's bytes (sim::blocks::balance)",
+             Oracle   the memory's bytes (sim::blocks::weights)",
             ports - 1,
             Self::LATENCY
         ));

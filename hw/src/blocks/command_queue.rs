@@ -24,7 +24,8 @@ impl CommandQueue {
             "{} commands that wait for {}: the sequencer goes on while the unit works.\n\n\
              Latency  1 cycle\n\
              Idle     idle_o: no command waits and the unit is idle\n\
-             Done     done_o is high for a cycle when the unit becomes idle; it must be so for a cycle between commands\n\
+             Done     done_o is high for a cycle when the unit becomes idle, which a unit that works on one command at a\n\
+             \x20        time must be for a cycle between commands\n\
              Oracle   the same sequence (whole machine)",
             self.depth, self.unit
         ));

@@ -53,7 +53,7 @@ impl WeightPort {
              Runs     sherry_i holds while words are taken; clear_i forgets all that is under way\n\
              Faults   illegal_o: a pulse for the first byte of 243..255 since clear_i\n\
              Stalls   {stalls}\n\
-             Oracle   spec::program::WordReader (sim::blocks::stream)",
+             Oracle   spec::program::WordReader (sim::blocks::weight_port)",
             Self::LATENCY
         ));
         let rst = m.input("rst_i", uint(1));

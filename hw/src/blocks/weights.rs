@@ -72,7 +72,7 @@ impl Weights {
              \x20        beats are taken, in the other format if it says so. The buffer bridges this\n\
              Faults   4 CRC: info is the packet's line; 5 illegal code: info is the port; the codes read as zeros\n\
              Stalls   all stages hold; each port's packets are read ahead as far as its client's queue goes\n\
-             Oracle   spec::program::{{WordReader, write_packets}} (sim::blocks::stream)",
+             Oracle   spec::program::{{WordReader, write_packets}} (sim::blocks::weights)",
             self.buffer_words,
             5 * codes,
             self.latency()

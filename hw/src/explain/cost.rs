@@ -114,7 +114,7 @@ pub fn head(machine: &Machine, model: &ModelShape) -> Cost {
     matrix(machine, model.vocab, model.hidden, false)
 }
 
-/// What attention of one token costs, all layers.
+/// What attention costs, all layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheCost {
     /// Bytes that a position takes in the cache, keys, values and scales: written once, read for each later token.
@@ -125,9 +125,9 @@ pub struct CacheCost {
     pub cycles: u64,
 }
 
-/// Attention over `context` positions of so many queries that share a key/value head. A unit takes keys through one port and values through
-/// another, a beat a cycle each, but at most one row in as many cycles as its block has queries; the keys of
-/// a block come while the values of the block before do.
+/// Attention over `context` positions of so many queries that share a key/value head. A unit takes keys through one
+/// port and values through another, a beat a cycle each, but at most one row in as many cycles as its block has
+/// queries; the keys of a block come while the values of the block before do.
 pub fn attention(machine: &Machine, model: &ModelShape, context: u64, queries: u64) -> CacheCost {
     let (bytes, rows) = (u64::from(machine.port_bits / 8), u64::from(machine.engine.rows));
     let k_beats = (2 * (model.head_dim / 2).next_multiple_of(rows)).div_ceil(bytes);

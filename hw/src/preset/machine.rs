@@ -263,7 +263,7 @@ impl Machine {
         }
         let context = self.max_context;
         let half = context.next_power_of_two() / 2;
-        let halves = self.queries >= 4 && self.queries.is_power_of_two();
+        let halves = self.queries >= 4 && self.queries.is_power_of_two() && half >= 2;
         rule(
             self.full_blocks == context || (halves && self.full_blocks == half),
             "attention.full_blocks",

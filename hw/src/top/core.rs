@@ -54,7 +54,7 @@ pub(super) fn build(machine: &Machine, design: &mut Design, taps: bool) -> Resul
     let several = groups.gt(&lit(1, groups.width()));
     let waited = m.wire("waited", &!(units.attend.out("idle_o") & units.gather.out("idle_o")));
     let hurry = m.wire("hurry", &(&several & &waited));
-    let taken = units.take_ports(&mut m, &(!several & waited));
+    let taken_changes = units.take_ports(&mut m, &(!several & waited));
     for port in &memory {
         if port.has("hurry_i") {
             port.set(&mut m, "hurry_i", &hurry);
@@ -110,7 +110,7 @@ pub(super) fn build(machine: &Machine, design: &mut Design, taps: bool) -> Resul
         unit.wake(&mut m, &awake);
     }
     if let Some(balance) = &units.balance {
-        balance.wake(&mut m, &(awake | taken));
+        balance.wake(&mut m, &(awake | taken_changes));
     }
 
     m.comment("The outside.");

@@ -26,8 +26,8 @@ pub(crate) fn clients(machine: &Machine) -> Vec<Client> {
         client("row", 3, 64),
         client("mult", 1, 64),
     ];
-    // A unit reads as fast as the slower one of its ports: the outer two, then the next two. On a Zynq UltraScale+ ports
-    // 1 and 2 lag, so one unit is fast, and heads go to whichever is free.
+    // A unit reads as fast as the slower one of its ports: the outer two, then the next two (with an odd number of ports
+    // one unit has the middle one for both). On a Zynq UltraScale+ ports 1 and 2 lag, so one unit is fast.
     for unit in 0..machine.units {
         all.push(client(&format!("k{unit}"), unit, 256));
         all.push(client(&format!("v{unit}"), ports - 1 - unit % ports, 256));

@@ -347,6 +347,7 @@ fn but_one() -> Box<dyn Block> {
 pub const MUTATIONS: &[Mutation] = &[
     bug("weights: the format of the run before", weights, ".sherry_i(tag_q[0])", ".sherry_i(1'b0)"),
     bug("weights: a port without its stride", weights, "feed_line_q + stride_q", "feed_line_q"),
+    bug("ring: words of groups not turned", weights, "(end_i ?", "(1'b1 ?"),
     bug("ring: words leave before all are there", weights, "& ~closed;", "& 1'b1;"),
     bug("ring: held words are overwritten", weights, "wire free = pop & ~hold_q", "wire free = pop"),
     bug("ring: held words come only once", weights, "wire again = ends & again_q", "wire again = ends & 1'b0"),

@@ -35,7 +35,7 @@ pub const COUNTERS: &[Counter] = counters! {
     "ENGINE_TABLES" "cycles in which the engine waits for its tables",
     "ENGINE_SUMS" "cycles in which the engine waits for room for its sums",
     "WRITE_BEATS" "beats written to memory",
-    "ATTEND_BEATS" "cycles in which attention takes keys or values",
+    "ATTEND_BEATS" "cycles in which a unit of attention takes the last beat of a key",
     "BUSY_GATHER" "cycles in which gather is busy",
     "BUSY_QUANT" "cycles in which the quantiser is busy",
     "BUSY_ENGINE" "cycles in which the matrix engine is busy",

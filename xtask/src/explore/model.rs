@@ -237,10 +237,10 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
 fn attention_of(machine: &Machine, model: &ModelShape, pass: Pass) -> (f64, f64, f64) {
     let group = model.q / model.kv;
     let (runs, queries) = if pass.run { (1, pass.slots * group) } else { (pass.slots, group) };
-    let blocks = runs * queries.div_ceil(machine.attend().block_at(pass.context).into());
+    let seen = if pass.run { pass.context + pass.slots.div_ceil(2) } else { pass.context + 1 }.max(1);
+    let blocks = runs * queries.div_ceil(machine.attend().block_at(seen - 1).into());
     let jobs = (model.kv / model.head_dim).div_ceil(machine.units.into()) * blocks;
-    let seen = if pass.run { pass.context + pass.slots.div_ceil(2) } else { pass.context + 1 };
-    let one = attention(machine, model, seen.max(1), queries);
+    let one = attention(machine, model, seen, queries);
     let share = runs as f64 / model.layers as f64;
     (jobs as f64, one.cycles as f64 * share, one.beats as f64 * share)
 }

@@ -76,7 +76,7 @@ impl Attend {
             jobs = match self.splits() {
                 true =>
                     "one job,\n\
-                     or two of whole blocks of queries if all query heads of the run's slots make more than a block",
+                     or two, of whole blocks, where the run has more slots than a block of queries can have",
                 false => "one job",
             },
         ));

@@ -2,7 +2,7 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | `dispatch` | walks runs and heads, hands each pair to a unit |
+//! | `dispatch` | walks runs and heads, hands each pair to the first free unit |
 //! | `queries` | codes and scales of all queries |
 //! | `unit` | one run and head after the other, in blocks of queries |
 //! | `dots` | products of a block's queries with a key |
@@ -207,7 +207,8 @@ impl Attend {
             return fail("query words, vector words, positions", "at least one of each", 0);
         }
         let half = 1 << (self.position_bits() - 1);
-        if self.halves() && (self.full_blocks != half || self.queries < 4 || !self.queries.is_power_of_two()) {
+        let legal = self.full_blocks == half && half >= 2 && self.queries >= 4 && self.queries.is_power_of_two();
+        if self.halves() && !legal {
             let expected = format!("{} or, for a power of two of queries from 4 up, {half}", self.max_context);
             return fail("positions of full blocks", &expected, self.full_blocks);
         }

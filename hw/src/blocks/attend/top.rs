@@ -23,7 +23,7 @@ impl Attend {
         let mut m = Module::new("tern_attend");
         m.header(&format!(
             "Attention of a layer: all runs, heads and queries of a command, in {units} units.\n\n\
-             Order    run by run, head by head, {units} units in turn, blocks of {} queries\n\
+             Order    run by run, head by head, each to the first unit that is free, in blocks of {} queries at most\n\
              Memory   k<u>: scales, then keys of positions 0 to the last visible one; v<u>: values of them\n\
              Queries  stored as they come, before the command; slots are steady while a command is in work\n\
              Commands the next one begins while units finish the last one; done_o comes once for each, in order\n\

@@ -215,7 +215,7 @@ impl Attend {
              \x20        there is room for all their scores, so that no read waits for another; values with them\n\
              Oracle   spec::model::attention::device, spec::numerics::softmax",
             match self.halves() {
-                true => format!(",\nof {} behind position {}", queries / 2, self.full_blocks),
+                true => format!(",\nof {} where one may see a position beyond {}", queries / 2, self.full_blocks),
                 false => String::new(),
             },
             self.dot_bits(),
