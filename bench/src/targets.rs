@@ -101,12 +101,11 @@ const LINES: [Line; 14] = [
     ),
 ];
 
-/// A number with three digits or more before the point, thousands apart.
+/// A number with one place behind the point, or with thousands apart.
 fn plain(number: f64) -> String {
     let whole = number.round() as u64;
     match whole {
         1000.. => format!("{},{:03}", whole / 1000, whole % 1000),
-        200.. => whole.to_string(),
         _ => format!("{number:.1}"),
     }
 }

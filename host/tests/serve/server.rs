@@ -185,7 +185,7 @@ impl Server {
     pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let begin = Instant::now();
         while !holds() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{what}: waited in vain; {}", self.get("/metrics").body);
+            assert!(begin.elapsed() < Duration::from_secs(60), "{what}: waited in vain; {}", self.get("/metrics").body);
             sleep(Duration::from_millis(2));
         }
     }
