@@ -139,10 +139,14 @@ impl Units {
     /// Tells the balance, a cycle later, which ports read for attention or the embedding while they are `waited` for;
     /// returns whether that changes.
     pub(super) fn take_ports(&self, m: &mut Module, waited: &Expr) -> Expr {
-        let Some(balance) = &self.balance else { return lit(0, 1) };
+        let urgent = |read: &Placed| read.has("urgent_o").then(|| read.out("urgent_o"));
+        let Some(balance) = &self.balance else {
+            m.unused("urgent", &self.reads.iter().filter_map(urgent).collect::<Vec<_>>());
+            return lit(0, 1);
+        };
         let mut changes = lit(0, 1);
         for (port, read) in self.reads.iter().enumerate() {
-            let taken = if read.has("urgent_o") { read.out("urgent_o") & waited } else { lit(0, 1) };
+            let taken = urgent(read).map_or(lit(0, 1), |urgent| urgent & waited);
             let taken_q = m.delay(&format!("port{port}_taken_q"), &taken);
             balance.set(m, &format!("p{port}_taken_i"), &taken_q);
             changes = changes | (taken ^ taken_q);
