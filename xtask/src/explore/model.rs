@@ -66,7 +66,7 @@ const HIDDEN: f64 = 0.65;
 const HIDDEN_SHERRY: f64 = 0.1;
 /// With two banks: what sharing the ports with weights makes of attention's time. The other bank's tiles before it and
 /// behind it hide as much of it as their words take.
-const SHARED: f64 = 1.3;
+const SHARED: f64 = 1.1;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
