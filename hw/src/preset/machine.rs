@@ -2,6 +2,7 @@
 
 use super::keys::{self, KEYS, Value};
 use super::{Board, PresetError, Violation};
+use crate::blocks::attend::halving_at;
 use crate::blocks::tlmm::Tlmm;
 use crate::ir::RamStyle;
 use sha2::{Digest, Sha256};
@@ -262,15 +263,14 @@ impl Machine {
             );
         }
         let context = self.max_context;
-        let half = context.next_power_of_two() / 2;
-        let halves = self.queries >= 4 && self.queries.is_power_of_two() && half >= 2;
+        let half = halving_at(self.queries, context);
         rule(
-            self.full_blocks == context || (halves && self.full_blocks == half),
+            self.full_blocks == context || half == Some(self.full_blocks),
             "attention.full_blocks",
             self.full_blocks.to_string(),
-            match halves {
-                true => format!("max_context = {context}, or {half}"),
-                false => format!("max_context = {context}: queries = {} cannot be halved", self.queries),
+            match half {
+                Some(half) => format!("max_context = {context}, or {half}"),
+                None => format!("max_context = {context}: queries = {} cannot be halved", self.queries),
             },
         );
         if even && !self.weights().port().bundles() {

@@ -253,21 +253,17 @@ fn attend(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass
     let beats = beats / f64::from(machine.ports);
     let room = (clock.room - clock.held).min(clock.left);
     let waits = ATTEND + ATTEND_LATENCY * memory.latency + JOB * jobs;
-    if clock.groups <= 1.0 {
+    let (rate, took) = if clock.groups <= 1.0 {
         // heads go to whichever unit is free, weights to whichever port
         let rate = memory.weights(machine);
-        let took = waits + unit / rate;
-        let filled = ((took - beats / rate).max(0.0) * clock.rate).min(room);
-        clock.held += filled;
-        clock.left -= filled;
-        clock.now += took;
-        return;
-    }
-    // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
-    let rate = TURNS * memory.slowest(machine);
-    let weights = room / clock.rate * rate;
-    let spare = (waits * rate).min(weights);
-    let took = waits + unit.max((beats + weights - spare) / rate);
+        (rate, waits + unit / rate)
+    } else {
+        // keys and values have their ports; weights that come meanwhile wait for the slower ones among them
+        let rate = TURNS * memory.slowest(machine);
+        let weights = room / clock.rate * rate;
+        let spare = (waits * rate).min(weights);
+        (rate, waits + unit.max((beats + weights - spare) / rate))
+    };
     let filled = ((took - beats / rate).max(0.0) * clock.rate).min(room);
     clock.held += filled;
     clock.left -= filled;

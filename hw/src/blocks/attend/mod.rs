@@ -63,6 +63,12 @@ pub struct Attend {
 /// Bits of a weight.
 pub(crate) const WEIGHT_BITS: u32 = 15;
 
+/// Positions up to which blocks may be full where they are halved beyond; `None` if so many queries cannot be halved.
+pub fn halving_at(queries: u32, max_context: u64) -> Option<u64> {
+    let half = max_context.next_power_of_two() / 2;
+    (half >= 2 && queries >= 4 && queries.is_power_of_two()).then_some(half)
+}
+
 impl Attend {
     /// Bits of a weight.
     pub(crate) const WEIGHT_BITS: u32 = WEIGHT_BITS;
@@ -206,11 +212,10 @@ impl Attend {
         if self.query_words == 0 || self.vm_words == 0 || self.max_context == 0 {
             return fail("query words, vector words, positions", "at least one of each", 0);
         }
-        let half = 1 << (self.position_bits() - 1);
-        let legal = self.full_blocks == half && half >= 2 && self.queries >= 4 && self.queries.is_power_of_two();
-        if self.halves() && !legal {
-            let expected = format!("{} or, for a power of two of queries from 4 up, {half}", self.max_context);
-            return fail("positions of full blocks", &expected, self.full_blocks);
+        let half = halving_at(self.queries, self.max_context);
+        if self.halves() && half != Some(self.full_blocks) {
+            let or = half.map_or(String::new(), |half| format!(" or {half}"));
+            return fail("positions of full blocks", &format!("{}{or}", self.max_context), self.full_blocks);
         }
         match self.acc_bits() <= 48 {
             true => Ok(()),
