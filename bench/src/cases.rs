@@ -40,7 +40,7 @@ impl Kind {
 pub enum Head {
     /// Every logit exactly: all planes of all rows.
     Exact,
-    /// The top plane of all rows, all planes of the best groups of rows.
+    /// A plane that ranks all rows, all planes of the best groups of rows.
     Shortlist,
 }
 

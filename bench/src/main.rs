@@ -14,7 +14,7 @@ mod targets;
 mod trial;
 
 use anyhow::{Context, Result, ensure};
-use cases::Case;
+use cases::{Case, Head};
 use clap::Parser;
 use hw::preset::{self, Machine};
 use picture::Roof;
@@ -103,9 +103,13 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
                 continue;
             }
         };
-        let programs = rows::programs(&image);
+        let hashes = [Head::Exact, Head::Shortlist].map(|head| rows::programs(&image, head));
+        let programs = |case: &Case| match case.head {
+            Head::Exact => &hashes[0],
+            Head::Shortlist => &hashes[1],
+        };
         let again = cli.again || cli.layers.is_some();
-        let missing = |case: &Case, memory: &str| again || !rows.has(case, memory, &origin, &programs);
+        let missing = |case: &Case, memory: &str| again || !rows.has(case, memory, &origin, programs(case));
         let wanted = |memory: &str| group.iter().filter(|case| missing(case, memory)).cloned().collect::<Vec<_>>();
         let work: Vec<(&str, &Timing, Vec<Case>)> =
             memories.iter().map(|(name, timing)| (*name, timing, wanted(name))).collect();
@@ -123,7 +127,7 @@ fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
                 rig.restart(timing.clone());
                 let outcome = rig.run(&case)?;
                 let rate = outcome.cycles as f64 / outcome.seconds / 1e3;
-                let row = rows::row(&case, memory, &origin, &rig, &programs, &outcome);
+                let row = rows::row(&case, memory, &origin, &rig, programs(&case), &outcome);
                 eprintln!(
                     "{case} {memory}: {} cycles, {} tok/s ({:.0} s, {rate:.0} kcycles/s)",
                     row["cycles"], row["tok_s"], outcome.seconds

@@ -1,6 +1,6 @@
 //! Results as JSON, kept in a file after every case so that an interrupted run keeps what it has.
 
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Head, Kind};
 use crate::plan::PHASES;
 use crate::profile::{Cause, Span};
 use crate::rig::{Outcome, Rig};
@@ -46,11 +46,14 @@ impl Origin {
     }
 }
 
-/// A short hash of a model's programs.
-pub fn programs(image: &DeviceImage) -> String {
+/// A short hash of the programs that a model runs with a head.
+pub fn programs(image: &DeviceImage, head: Head) -> String {
     let image = &image.narrow;
-    let all = [Some(&image.body), Some(&image.full), image.shortlist.as_ref()];
-    let all = all.into_iter().flatten().flat_map(|program| &program.descriptors);
+    let last = match head {
+        Head::Exact => Some(&image.full),
+        Head::Shortlist => image.shortlist.as_ref(),
+    };
+    let all = [Some(&image.body), last].into_iter().flatten().flat_map(|program| &program.descriptors);
     short(all.map(|d| Descriptor::to_bytes(d).to_vec()))
 }
 

@@ -43,7 +43,7 @@ fn how_often_shortlists_agree() {
     let (weights, machine) = (shipped_weights(), preset::load("kv260").unwrap());
     let mut cpu = CpuEngine::new(&weights, 1).unwrap();
     let mut texts = Vec::new();
-    for first in [418, 77, 300, 9] {
+    for first in (0..16).map(|number| 9 + 23 * number) {
         let id = cpu.new_sequence().unwrap();
         let mut text = vec![0, first];
         while text.len() < 120 {
@@ -53,7 +53,7 @@ fn how_often_shortlists_agree() {
         }
         texts.push(text);
     }
-    for keep in [1, 4, 16, 32, 64] {
+    for keep in [16, 32, 64] {
         let options = options(&machine, Some(keep));
         let mut device = ReferenceDevice::compiled(&weights, &machine.shape(), options, 1).unwrap();
         let (mut same, mut all) = (0, 0);

@@ -208,15 +208,15 @@ impl Draft {
         at: &Streams,
         shape: &DeviceShape,
         steps: &Steps,
-        [top, groups]: &[Region; 2],
+        [ranks, groups]: &[Region; 2],
     ) -> Result<Vec<Descriptor>, CompileError> {
-        // the top plane comes right after the layers' weights, so it is read ahead like them
+        // the ranking plane comes right after the layers' weights, so it is read ahead like them
         let (body, ends) = &self.body;
         let starts: Vec<usize> = self.starts.iter().copied().filter(|start| start < body).collect();
         let mut all = self.program.clone();
         let head = all.split_off(*body);
         all.extend(steps.head(shape, &head, groups)?);
-        all.insert(starts.last().map_or(1, |start| start + 1), steps.top(shape, top)?);
+        all.insert(starts.last().map_or(1, |start| start + 1), steps.ranks(shape, ranks)?);
         let counts = Counts { rows: self.counts.rows, norms: self.counts.norms, ..ends.clone() };
         complete(shape, &all, &starts, at, &counts)
     }
@@ -271,8 +271,8 @@ pub(super) fn assemble(
         at.weights.push((region.line, region.stride));
     }
     let shortlist = shortlist.map(|list| {
-        let (steps, [top, groups]) = list.finish();
-        (steps, [layout.region("of the top plane", top), layout.region("of groups", groups)])
+        let (steps, [ranks, groups]) = list.finish();
+        (steps, [layout.region("of the ranking plane", ranks), layout.region("of groups", groups)])
     });
     let programs = |draft: &Draft, at: &Streams, lines: [u64; 3]| -> Result<Programs, CompileError> {
         let program = |line: u64, descriptors: Vec<Descriptor>| Program { line, descriptors };

@@ -6,6 +6,7 @@
 //! * `layers`: the order of a pass.
 //! * `memory`: places in the vector memory, layout of a cache.
 //! * `shortlist`: the head in two steps, rank and pick.
+//! * `ranking`: the plane of the first step.
 //! * `packets`: weights as packets.
 //! * `tables`: embedding rows, rotary factors.
 //! * `image`: the result.
@@ -20,6 +21,7 @@ mod layers;
 mod matrix;
 mod memory;
 mod packets;
+mod ranking;
 mod shortlist;
 mod tables;
 
@@ -38,7 +40,7 @@ use spec::program::{DeviceShape, Op};
 pub struct Options {
     /// Positions of a sequence; otherwise as many as model and machine allow.
     pub context: Option<usize>,
-    /// Also a program whose head ranks all groups of rows by their top plane and computes exactly only this many;
+    /// Also a program whose head ranks all groups of rows by a plane of their own and computes exactly only this many;
     /// 0: as many as machine and model allow.
     pub shortlist: Option<usize>,
 }
@@ -82,7 +84,8 @@ pub fn compile(weights: &ModelWeights, shape: &DeviceShape, options: Options) ->
         && plans.iter().all(|plan| plan.fits_ring(shape))
         && layout.segments().len() <= shape.segments / shape.banks;
     let wide = if shared { Some(model.emit(shape, map, shape.banks)?) } else { None };
-    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, model.head, layout, wanted)).transpose()?;
+    let rows = (model.head, weights.final_norm.as_slice());
+    let shortlist = options.shortlist.map(|wanted| Shortlist::new(shape, rows, layout, wanted)).transpose()?;
     let embed_bytes = tables::embed(&embed, shape, tables::embed_beats(&config, shape));
     let rope = tables::rope(&config, shape, context, tables::rope_beats(&heads, shape));
     image::assemble((narrow, wide), shortlist, [embed_bytes, rope], (config.clone(), heads, cache))

@@ -1,9 +1,10 @@
-//! The output head in two steps: the top plane ranks all groups of Q rows, then the best groups are computed
-//! exactly from packets of their own.
+//! The output head in two steps: a plane ranks all groups of Q rows, then the best groups are computed exactly from packets
+//! of their own.
 
 use super::error::{CompileError, at_most};
 use super::matrix::{Layout, head_tiles};
 use super::packets::{Trits, WeightRun};
+use super::ranking::Ranking;
 use spec::format::{planes, table::CodedMatrix};
 use spec::program::{Descriptor, DeviceShape, LABEL_NONE, LINE, Op, epilogue, stream, wait};
 use std::ops::Range;
@@ -42,8 +43,10 @@ pub(super) struct Shortlist {
     keep: usize,
     /// Words of a group: planes times segments.
     each: usize,
-    /// Top plane of all rows.
-    top: WeightRun,
+    /// Segments that rank.
+    segments: Range<usize>,
+    /// The ranking plane of all rows.
+    ranks: WeightRun,
     /// Packets of every port, one of each group.
     groups: Vec<Vec<u8>>,
 }
@@ -55,8 +58,13 @@ pub(super) struct Region {
 }
 
 impl Shortlist {
-    /// Checks sizes and packs the rows.
-    pub fn new(shape: &DeviceShape, planes: &Planes<'_>, layout: Layout, wanted: usize) -> Result<Self, CompileError> {
+    /// Checks sizes and packs the rows; `norm` are the final norm's weights.
+    pub fn new(
+        shape: &DeviceShape,
+        (planes, norm): (&Planes<'_>, &[f32]),
+        layout: Layout,
+        wanted: usize,
+    ) -> Result<Self, CompileError> {
         let (q, segments) = (shape.rows, layout.segments());
         let words = planes.table.rows().div_ceil(q);
         let each = planes.count * segments.len();
@@ -67,28 +75,30 @@ impl Shortlist {
         let most = (shape.buffer_words / each).min(shape.shortlist).min(words).min(shape.tile_words());
         at_most("groups of a shortlist", wanted, most, "list fewer groups")?;
         let keep = if wanted == MOST { most } else { wanted };
-        let push = |run: &mut WeightRun, rows: Range<usize>, plane: usize| {
-            run.push(&Trits { rows: &planes.rows(rows, plane), cols: layout.cols, segments: &segments });
+        let push = |run: &mut WeightRun, rows: &[i8], segments: &[Range<usize>]| {
+            run.push(&Trits { rows, cols: layout.cols, segments });
         };
-        let mut top = WeightRun::new(shape, false);
+        let ranking = Ranking::new(planes.table, norm, layout);
+        let mut ranks = WeightRun::new(shape, false);
         for tile in head_tiles(shape, planes.table.rows()) {
-            push(&mut top, tile.start * q..tile.end * q, planes.count - 1);
+            let rows = ranking.rows(tile.start * q..tile.end * q);
+            push(&mut ranks, &rows, &segments[ranking.segments.clone()]);
         }
         let mut groups = vec![Vec::new(); shape.ports];
         for word in 0..words {
             let mut run = WeightRun::new(shape, false);
             for plane in (0..planes.count).rev() {
-                push(&mut run, word * q..(word + 1) * q, plane);
+                push(&mut run, &planes.rows(word * q..(word + 1) * q, plane), &segments);
             }
             groups.iter_mut().zip(run.finish()).for_each(|(all, packet)| all.extend(packet));
         }
-        Ok(Shortlist { keep, each, top, groups })
+        Ok(Shortlist { keep, each, segments: ranking.segments, ranks, groups })
     }
 
-    /// What the program needs, and the packets of all ports: top plane, groups.
+    /// What the program needs, and the packets of all ports: ranking plane, groups.
     pub fn finish(self) -> (Steps, [Vec<Vec<u8>>; 2]) {
-        let steps = Steps { keep: self.keep, each: self.each, top_words: self.top.words };
-        (steps, [self.top.finish(), self.groups])
+        let steps = Steps { keep: self.keep, each: self.each, segments: self.segments, words: self.ranks.words };
+        (steps, [self.ranks.finish(), self.groups])
     }
 }
 
@@ -96,7 +106,9 @@ impl Shortlist {
 pub(super) struct Steps {
     keep: usize,
     each: usize,
-    top_words: u64,
+    segments: Range<usize>,
+    /// Words of the ranking plane.
+    words: u64,
 }
 
 impl Steps {
@@ -110,9 +122,9 @@ impl Steps {
         Ok(d)
     }
 
-    /// Starts the top plane.
-    pub fn top(&self, shape: &DeviceShape, region: &Region) -> Result<Descriptor, CompileError> {
-        Self::run(region, shape.packets(shape.weight_bytes(self.top_words, false)), self.top_words)
+    /// Starts the ranking plane.
+    pub fn ranks(&self, shape: &DeviceShape, region: &Region) -> Result<Descriptor, CompileError> {
+        Self::run(region, shape.packets(shape.weight_bytes(self.words, false)), self.words)
     }
 
     /// The head's part of the program, made of that of the exact one.
@@ -126,8 +138,11 @@ impl Steps {
         let mut pick = None;
         for d in out.iter_mut().filter(|d| d.op() == Some(Op::Linear)) {
             pick = Some(*d);
+            let segments = self.segments.len() as u64;
             d.set("planes", 1)?;
-            d.set("total", u64::from(d.get("words")) * u64::from(d.get("segs")))?;
+            d.set("act", u64::from(d.get("act")) + self.segments.start as u64)?;
+            d.set("segs", segments)?;
+            d.set("total", u64::from(d.get("words")) * segments)?;
             d.set("mode", u64::from(epilogue::RANK))?;
             d.set("keep", self.keep as u64)?;
         }

@@ -30,8 +30,8 @@ impl Device {
         let (segs, planes, sherry) = (d.get("segs") as usize, d.get("planes"), d.get("sherry") == 1);
         let (tables, q) = (self.shape.tables, self.shape.rows);
         let (used, first) = (self.used(d), d.get("act") as usize);
-        let mark = self.acts.mark(first);
-        if planes == 0 || mark != Some((sherry, segs)) || sherry != self.weights.sherry() {
+        let made = self.acts.format(first, segs) == Some(sherry);
+        if planes == 0 || segs == 0 || !made || sherry != self.weights.sherry() {
             return Err(FaultKind::Program("planes, segments or format of activations and weights"));
         }
         if u64::from(d.get("total")) != words as u64 * segs as u64 * u64::from(planes) {

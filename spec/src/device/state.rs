@@ -64,9 +64,10 @@ impl Acts {
         self.scales[slot]
     }
 
-    /// Format and segments of what begins at a segment.
-    pub(super) fn mark(&self, first: usize) -> Option<(bool, usize)> {
-        self.marks.get(&first).copied()
+    /// Format of the activations whose segments hold these, all or some of them.
+    pub(super) fn format(&self, first: usize, segs: usize) -> Option<bool> {
+        let mut made = self.marks.iter().map(|(&at, &mark)| (at, mark));
+        made.find(|&(at, (_, len))| at <= first && first + segs <= at + len).map(|(_, (sherry, _))| sherry)
     }
 
     /// Writes whole segments and their scale; what they lie over is gone.
