@@ -94,6 +94,17 @@ impl Case {
         (self.shape, self.sherry) == (other.shape, other.sherry)
     }
 
+    /// Whether it runs with memory models other than the first one, too: the first token and eight sequences of every model;
+    /// of 0.73B contexts and a prompt as well. Other prompts do not: the engine binds there, whatever the memory.
+    pub fn compared(&self) -> bool {
+        let first = self.shape == "0.73b";
+        match self.kind {
+            Kind::Decode { context } => context == 0 || (first && context <= 1024),
+            Kind::Batch { sequences, .. } => sequences == 8,
+            Kind::Prefill { tokens } => first && tokens == 64 && !self.sherry && self.head == Head::Exact,
+        }
+    }
+
     /// Whether a layer of it is drawn.
     pub fn pictured(&self) -> bool {
         let drawn = [Kind::Decode { context: 512 }, Kind::Prefill { tokens: 64 }];
@@ -126,7 +137,11 @@ pub fn all(quick: bool) -> Vec<Case> {
         if !sherry {
             cases.push(Case { head: Head::Shortlist, ..of(shape, sherry, prefill(64)) });
         }
-        let lengths: &[usize] = if sherry { &[64] } else { &[64, 128, 512] };
+        let lengths: &[usize] = match shape {
+            _ if sherry => &[64],
+            "falcon3-1b" => &[64, 128],
+            _ => &[64, 128, 512],
+        };
         cases.extend(lengths.iter().map(|&tokens| of(shape, sherry, prefill(tokens))));
     }
     cases

@@ -5,7 +5,7 @@ use crate::plan::PHASES;
 use crate::profile::{Cause, Span};
 use crate::rig::{Outcome, Rig};
 use anyhow::{Context, Result};
-use host::compile::DeviceImage;
+use host::compile::{DeviceImage, Programs};
 use hw::ir::Design;
 use hw::preset::Machine;
 use serde_json::{Map, Value, json};
@@ -46,15 +46,18 @@ impl Origin {
     }
 }
 
-/// A short hash of the programs that a model runs with a head.
-pub fn programs(image: &DeviceImage, head: Head) -> String {
-    let image = &image.narrow;
-    let last = match head {
-        Head::Exact => Some(&image.full),
-        Head::Shortlist => image.shortlist.as_ref(),
+/// A short hash of the programs that a case runs: those for one bank of slots, in a prompt those for two as well.
+pub fn programs(image: &DeviceImage, case: &Case) -> String {
+    let wide = image.wide.as_ref().filter(|_| matches!(case.kind, Kind::Prefill { .. }));
+    let of = |programs: &'_ Programs| {
+        let last = match case.head {
+            Head::Exact => Some(&programs.full),
+            Head::Shortlist => programs.shortlist.as_ref(),
+        };
+        let all = [Some(&programs.body), last].into_iter().flatten().flat_map(|program| &program.descriptors);
+        all.map(|d| Descriptor::to_bytes(d).to_vec()).collect::<Vec<_>>()
     };
-    let all = [Some(&image.body), last].into_iter().flatten().flat_map(|program| &program.descriptors);
-    short(all.map(|d| Descriptor::to_bytes(d).to_vec()))
+    short([Some(&image.narrow), wide].into_iter().flatten().flat_map(of))
 }
 
 /// Multiply-adds that a token's matrices, head and attention stand for.

@@ -23,7 +23,7 @@ const fn line(
     Line { what, cases, first: false, wanted, published }
 }
 
-const LINES: [Line; 14] = [
+const LINES: [Line; 19] = [
     line(
         "decode, 0.73B, exact head of five / four planes, tok/s",
         &["decode-0.73b-0", "decode-0.73b-4p-0"],
@@ -82,11 +82,19 @@ const LINES: [Line; 14] = [
         "15.4 bitnet-kv260 after 1,000",
     ),
     line(
-        "prompt of 64 tokens, 2B-4T, exact / shortlist head, tok/s",
-        &["prefill-2b4t-64", "prefill-2b4t-shortlist-64"],
+        "… Sherry weights, exact / shortlist head",
+        &["decode-2b4t-sherry-0", "decode-2b4t-sherry-shortlist-0"],
+        "",
+        "",
+    ),
+    line(
+        "prompt of 64 tokens, 2B-4T, exact head of five / four planes / shortlist head, tok/s",
+        &["prefill-2b4t-64", "prefill-2b4t-4p-64", "prefill-2b4t-shortlist-64"],
         "300",
         "28.8 bitnet-kv260",
     ),
+    line("… of 128 / 512 tokens, five planes", &["prefill-2b4t-128", "prefill-2b4t-512"], "", ""),
+    line("… of 64 tokens, Sherry weights, five planes", &["prefill-2b4t-sherry-64"], "", ""),
     line(
         "8 sequences at once, 2B-4T, head of five / four planes, tok/s in total",
         &["batch-2b4t-8x0", "batch-2b4t-4p-8x0"],
@@ -99,6 +107,13 @@ const LINES: [Line; 14] = [
         "",
         "",
     ),
+    line(
+        "prompt of 64 / 128 tokens, Falcon3-1B, five planes, tok/s",
+        &["prefill-falcon3-1b-64", "prefill-falcon3-1b-128"],
+        "",
+        "",
+    ),
+    line("8 sequences at once, Falcon3-1B, five planes, tok/s in total", &["batch-falcon3-1b-8x0"], "", ""),
 ];
 
 /// A number with one place behind the point, or with thousands apart.

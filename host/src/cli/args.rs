@@ -29,7 +29,7 @@ pub enum HeadArg {
     /// All rows of the output head, exactly
     #[default]
     Exact,
-    /// Rank all rows by the head's top plane, then compute only the best ones exactly: faster, and now and
+    /// Rank all rows by a plane of one trit a weight, then compute only the best ones exactly: faster, and now and
     /// then another token
     Shortlist,
 }

@@ -26,7 +26,7 @@ mod shortlist;
 mod tables;
 
 pub use error::CompileError;
-pub use image::{DeviceImage, Program, Section};
+pub use image::{DeviceImage, Program, Programs, Section};
 pub use memory::{CacheGeometry, Heads, VectorMap};
 
 use emit::{Counts, Emitter};

@@ -3,15 +3,11 @@
 //! A trit of it says whether a code is at least `least` in magnitude, and its sign. Of all such matrices it is the one at the
 //! smallest angle to the codes; the top plane of a code, whose trits are zero up to half of 3^(planes-1), is another of
 //! them, and for codes of about normal distribution a poor one: a fifth of its trits count, of the best one's a half.
-//! It is read for [`SHARE`] of the segments only.
+//! Only some of the segments are read ([`planes::ranked`]): those next to each other that count most.
 
 use super::matrix::Layout;
-use spec::format::table::CodedMatrix;
+use spec::format::{planes, table::CodedMatrix};
 use std::ops::Range;
-
-/// Share of the segments that is read, rounded up: the bytes of the first step against what it overlooks
-/// (`cargo test --release -p tests --test shortlist agree -- --ignored --nocapture`).
-const SHARE: (usize, usize) = (2, 3);
 
 /// The ranking plane of a table.
 pub(super) struct Ranking<'a> {
@@ -80,7 +76,7 @@ fn energies(table: &CodedMatrix, norm: &[f32]) -> Vec<f64> {
 
 /// The segments, as many as count, that hold most energy; the first of equals.
 fn most_of(energies: &[f64], segments: &[Range<usize>]) -> Range<usize> {
-    let count = (segments.len() * SHARE.0).div_ceil(SHARE.1);
+    let count = planes::ranked(segments.len());
     let energy = |first: usize| -> f64 {
         let (from, to) = (segments[first].start, segments[first + count - 1].end);
         energies.get(from..to).unwrap_or_default().iter().sum()

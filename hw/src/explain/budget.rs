@@ -54,8 +54,9 @@ pub(super) fn budget(machine: &Machine) -> Vec<String> {
     let context = CONTEXT.min(machine.max_context);
     let mut out = vec![
         String::new(),
-        "estimated by formula: linear layers and the head's top plane; then attention of one token. Norms, the".into(),
-        "refinement of the head and what memory loses are not in it.".into(),
+        "estimated by formula: linear layers and the ranking of the head's rows; then attention of one token. Norms,"
+            .into(),
+        "the exact rows of the head and what memory loses are not in it.".into(),
         "  port cyc    cycles in which all ports together bring the weights (KV: the cache of the context)".into(),
         "  engine cyc  the engine, attn cyc the attention units; one after the other, as layers are".into(),
         "  binds       ports: port cyc + KV cyc are more; units: engine cyc + attn cyc are more".into(),

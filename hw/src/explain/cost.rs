@@ -2,6 +2,7 @@
 
 use crate::blocks::table_build::{DENSE_ENTRIES, SHERRY_ENTRIES, TableBuild};
 use crate::preset::Machine;
+use spec::format::planes;
 
 /// Shape of a known model: what its matrices are.
 pub struct ModelShape {
@@ -109,9 +110,11 @@ pub fn layers(machine: &Machine, model: &ModelShape, sherry: bool) -> Cost {
         .times(model.layers)
 }
 
-/// Cost of the head's top plane.
+/// Cost of ranking the head's rows.
 pub fn head(machine: &Machine, model: &ModelShape) -> Cost {
-    matrix(machine, model.vocab, model.hidden, false)
+    let segment = machine.shape().segment(false) as u64;
+    let ranked = planes::ranked(model.hidden.div_ceil(segment) as usize) as u64;
+    matrix(machine, model.vocab, model.hidden.min(ranked * segment), false)
 }
 
 /// What attention costs, all layers.

@@ -56,7 +56,7 @@ impl Heads {
         }
     }
 
-    /// Takes the next group: its rows' logits by the top plane alone. The first `keep` groups are listed;
+    /// Takes the next group: its rows' logits by the ranking plane. The first `keep` groups are listed;
     /// from then on a group takes the place of the smallest one, the first of equals, if it is larger.
     pub(super) fn rank(&mut self, keep: usize, logits: &[f32], scales: &[f32]) {
         let mut best = Best::default();

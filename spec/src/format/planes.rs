@@ -1,7 +1,7 @@
 //! Trit planes: an integer in [-121, 121] as five balanced trits, `v = t0 + 3 t1 + 9 t2 + 27 t3 + 81 t4`.
 //!
 //! A matrix of such integers is five ternary matrices; the engine runs them as five passes with
-//! weights 1, 3, 9, 27, 81. The top plane alone ranks, the lower ones refine.
+//! weights 1, 3, 9, 27, 81.
 
 /// Number of planes of a full-precision code.
 pub const PLANES: usize = 5;
@@ -16,6 +16,12 @@ pub const fn max_code(planes: usize) -> i8 {
 /// Fewest planes, at least one, that hold this magnitude.
 pub fn needed(magnitude: u8) -> usize {
     (1..PLANES).find(|&planes| magnitude <= max_code(planes) as u8).unwrap_or(PLANES)
+}
+
+/// Segments of a row, of so many, that rank it in the first step of a shortlist: two thirds, rounded up. They are what the
+/// first step reads; what it overlooks, `tests/tests/shortlist.rs` measures.
+pub const fn ranked(segments: usize) -> usize {
+    (2 * segments).div_ceil(3)
 }
 
 /// The balanced trits of `value`, lowest first.
@@ -53,6 +59,7 @@ mod tests {
             assert!(split(most)[planes..].iter().all(|&t| t == 0) && split(most)[..planes] == [1; PLANES][..planes]);
             assert_eq!((needed(most as u8), needed(most as u8 + 1)), (planes, (planes + 1).min(PLANES)));
         }
+        assert_eq!([0, 1, 2, 3, 16, 27].map(ranked), [0, 1, 2, 2, 11, 18]);
         assert_eq!(needed(0), 1);
         assert_eq!(split(121), [1; 5]);
         assert_eq!(split(-121), [-1; 5]);
