@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The memory models, in the order of columns; the first one's results are the headline figures.
+pub const MEMORIES: [&str; 3] = ["measured", "ideal", "ddr"];
+
 /// What a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -86,6 +89,14 @@ impl Case {
             Kind::Decode { .. } => 1,
             Kind::Prefill { tokens } => tokens,
             Kind::Batch { sequences, .. } => sequences,
+        }
+    }
+
+    /// Tokens of a prompt, 1 of the short cases: what its simulation takes, roughly.
+    pub fn length(&self) -> usize {
+        match self.kind {
+            Kind::Prefill { tokens } => tokens,
+            _ => 1,
         }
     }
 

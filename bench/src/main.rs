@@ -4,6 +4,7 @@
 mod cases;
 mod energy;
 mod markdown;
+mod measure;
 mod picture;
 mod plan;
 mod profile;
@@ -18,13 +19,9 @@ use cases::Case;
 use clap::Parser;
 use hw::preset::{self, Machine};
 use picture::Roof;
-use rig::Rig;
 use rows::{Origin, Rows};
 use serde_json::Value;
-use sim::axi::Timing;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Cycles of whole models on the RTL of a preset in Verilator
 #[derive(Parser)]
@@ -43,6 +40,9 @@ struct Cli {
     /// The short form: decode at 0 and 512 and a prefill of 64 tokens on the 0.73B shape
     #[arg(long)]
     quick: bool,
+    /// Cases at once; each takes a core, and memory for the model: 2 to 4 GB
+    #[arg(short, long, default_value_t = 1)]
+    jobs: usize,
     /// Run cases again whose results are there
     #[arg(long)]
     again: bool,
@@ -60,9 +60,6 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
-
-/// The memory models; the first one's results are the headline figures.
-const MEMORIES: [&str; 3] = ["measured", "ideal", "ddr"];
 
 /// The repository's root.
 fn root() -> PathBuf {
@@ -82,72 +79,12 @@ fn main() -> Result<()> {
     let path = cli.json.clone().unwrap_or_else(|| root().join("bench").join(format!("{}.json", machine.name)));
     let mut rows = Rows::open(&path)?;
     if !cli.report {
-        measure(&cli, &machine, &cases, &mut rows)?;
+        measure::all(&cli, &machine, &cases, &mut rows)?;
     }
     if cli.layers.is_some() {
         return Ok(());
     }
     report(&machine, &rows)
-}
-
-/// Runs the cases that are missing.
-fn measure(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Result<()> {
-    let origin = Origin::new(machine)?;
-    let named = !cli.memory.is_empty();
-    let defaults = if cli.quick { &MEMORIES[..1] } else { &MEMORIES };
-    let names: Vec<&str> = if named { cli.memory.iter().map(String::as_str).collect() } else { defaults.to_vec() };
-    let mut memories = Vec::new();
-    for name in names {
-        let timing = Timing::named(name).with_context(|| format!("{name}: no memory model has this name"))?;
-        memories.push((name, timing));
-    }
-    for group in cases.chunk_by(Case::same_model) {
-        let start = Instant::now();
-        let image = match shapes::image(machine, group[0].shape, group[0].sherry, cli.layers) {
-            Ok(image) => image,
-            Err(error) => {
-                eprintln!("{}: left out: {error:#}", group[0].shape);
-                continue;
-            }
-        };
-        let programs: HashMap<String, String> =
-            group.iter().map(|case| (case.to_string(), rows::programs(&image, case))).collect();
-        let programs = |case: &Case| programs[&case.to_string()].as_str();
-        let again = cli.again || cli.layers.is_some();
-        let runs = |case: &Case, memory: &str| named || memory == MEMORIES[0] || case.compared();
-        let missing = |case: &Case, memory: &str| {
-            runs(case, memory) && (again || !rows.has(case, memory, &origin, programs(case)))
-        };
-        let wanted = |memory: &str| group.iter().filter(|case| missing(case, memory)).cloned().collect::<Vec<_>>();
-        let work: Vec<(&str, &Timing, Vec<Case>)> =
-            memories.iter().map(|(name, timing)| (*name, timing, wanted(name))).collect();
-        if work.iter().all(|(_, _, cases)| cases.is_empty()) {
-            continue;
-        }
-        if cli.layers.is_none() {
-            rig::record_profile(machine)?;
-        }
-        let mut rig = Rig::new(machine, image)?;
-        rig.last_shown = cli.layers.is_some();
-        eprintln!("{}: compiled and loaded in {:.0} s", group[0].shape, start.elapsed().as_secs_f64());
-        for (memory, timing, cases) in work {
-            for case in cases {
-                rig.restart(timing.clone());
-                let outcome = rig.run(&case)?;
-                let rate = outcome.cycles as f64 / outcome.seconds / 1e3;
-                let row = rows::row(&case, memory, &origin, &rig, programs(&case), &outcome);
-                eprintln!(
-                    "{case} {memory}: {} cycles, {} tok/s ({:.0} s, {rate:.0} kcycles/s)",
-                    row["cycles"], row["tok_s"], outcome.seconds
-                );
-                match cli.layers {
-                    Some(layers) => println!("{}", trial::text(&rig, &case, &outcome, layers / 2)?),
-                    None => rows.put(row)?,
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// LUTs of all kinds that Yosys counted for a machine; 0 if nobody has.
@@ -162,6 +99,8 @@ fn luts(machine: &Machine) -> Result<f64> {
 fn report(machine: &Machine, rows: &Rows) -> Result<()> {
     let rtl = Origin::new(machine)?.rtl;
     let mut own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
+    let names: Vec<String> = cases::all(false).iter().map(Case::to_string).collect();
+    own.sort_by_key(|row| names.iter().position(|name| row["case"] == name.as_str()).unwrap_or(names.len()));
     for row in own.iter_mut().filter(|row| row["rtl"] != rtl.as_str()) {
         row["case"] = format!("{} (earlier RTL)", row["case"].as_str().unwrap_or("")).into();
     }

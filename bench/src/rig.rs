@@ -43,8 +43,8 @@ pub struct Outcome {
 }
 
 /// A machine with a model.
-pub struct Rig {
-    image: DeviceImage,
+pub struct Rig<'a> {
+    image: &'a DeviceImage,
     driver: Driver<SimDevice>,
     profile: Arc<Mutex<Profile>>,
     /// Keep the stretches of the last pass, not of the first one.
@@ -62,11 +62,11 @@ pub fn record_profile(machine: &Machine) -> Result<()> {
 /// Sequences that a machine's memory has room for.
 const SEQUENCES: usize = 8;
 
-impl Rig {
+impl<'a> Rig<'a> {
     /// Builds the machine (or finds it in the cache) and loads the model and random caches.
-    pub fn new(machine: &Machine, image: DeviceImage) -> Result<Rig> {
+    pub fn new(machine: &Machine, image: &'a DeviceImage) -> Result<Rig<'a>> {
         let sequences = SEQUENCES.min(image.shape.tokens);
-        let memory_bytes = device_bytes(&image, sequences);
+        let memory_bytes = device_bytes(image, sequences);
         let timing = Timing::ideal();
         let options = SimOptions { memory_bytes, timing, seed: 1, speed: Speed::Full, waves: None };
         let device = SimDevice::new(machine, &options).context("building the machine in Verilator")?;
@@ -74,11 +74,8 @@ impl Rig {
         let name = format!("RTL of preset {} in Verilator", machine.name);
         let driver = Driver::new(device, expected(machine), name, Patience::SIMULATION)?;
         let mut rig = Rig { image, driver, profile, last_shown: false };
-        for section in &rig.image.sections {
+        for section in &image.sections {
             rig.driver.upload(section.line * LINE, &section.bytes)?;
-        }
-        for section in &mut rig.image.sections {
-            section.bytes = Vec::new();
         }
         for sequence in 0..sequences {
             rig.fill_cache(sequence)?;
@@ -104,9 +101,9 @@ impl Rig {
         self.profile.lock().map_err(|_| anyhow!("the profile is lost: a thread that held it panicked"))
     }
 
-    /// The compiled model, without the bytes of its sections.
+    /// The compiled model.
     pub fn image(&self) -> &DeviceImage {
-        &self.image
+        self.image
     }
 
     /// Another memory model, begun anew: results do not depend on what ran before.
@@ -156,7 +153,7 @@ impl Rig {
 
     /// Runs a case.
     pub fn run(&mut self, case: &Case) -> Result<Outcome> {
-        let image = &self.image;
+        let image = self.image;
         let area = LogitsArea { line: image.logits_line, stride: image.logits_lines, vocab: image.config.vocab };
         let ports = image.shape.ports;
         let passes = self.passes(case);

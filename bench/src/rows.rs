@@ -139,7 +139,7 @@ fn timeline(spans: &[Span], layers: usize) -> Vec<Value> {
 }
 
 /// A result as JSON.
-pub fn row(case: &Case, memory: &str, origin: &Origin, rig: &Rig, programs: &str, outcome: &Outcome) -> Value {
+pub fn row(case: &Case, memory: &str, origin: &Origin, rig: &Rig<'_>, programs: &str, outcome: &Outcome) -> Value {
     let image = rig.image();
     let (config, beat) = (&image.config, image.shape.beat() as u64);
     let (context, sequences, logits) = match case.kind {

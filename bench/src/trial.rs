@@ -10,7 +10,7 @@ use anyhow::Result;
 const LETTERS: &str = "GQEPAK";
 
 /// The layer's descriptors of the last pass, what was busy while which one was in issue, and causes of lost cycles.
-pub fn text(rig: &Rig, case: &Case, outcome: &Outcome, layer: usize) -> Result<String> {
+pub fn text(rig: &Rig<'_>, case: &Case, outcome: &Outcome, layer: usize) -> Result<String> {
     let (slots, want_best) = rig.passes(case).pop().unwrap_or_default();
     let program = rig.program(case, slots.len(), want_best)?;
     let label = layer as u16;

@@ -1,0 +1,103 @@
+//! Runs cases: models one after the other, cases of a model as many at once as wanted.
+
+use crate::Cli;
+use crate::cases::{Case, MEMORIES};
+use crate::rig::{self, Rig};
+use crate::rows::{self, Origin, Rows};
+use crate::{shapes, trial};
+use anyhow::{Context, Result, anyhow};
+use host::compile::DeviceImage;
+use hw::preset::Machine;
+use sim::axi::Timing;
+use std::cmp::Reverse;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Runs the cases that are missing.
+pub fn all(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Result<()> {
+    let origin = Origin::new(machine)?;
+    let named = !cli.memory.is_empty();
+    let defaults = if cli.quick { &MEMORIES[..1] } else { &MEMORIES };
+    let names: Vec<&str> = if named { cli.memory.iter().map(String::as_str).collect() } else { defaults.to_vec() };
+    let mut memories = Vec::new();
+    for name in names {
+        let timing = Timing::named(name).with_context(|| format!("{name}: no memory model has this name"))?;
+        memories.push((name, timing));
+    }
+    for group in cases.chunk_by(Case::same_model) {
+        let image = match shapes::image(machine, group[0].shape, group[0].sherry, cli.layers) {
+            Ok(image) => image,
+            Err(error) => {
+                eprintln!("{}: left out: {error:#}", group[0].shape);
+                continue;
+            }
+        };
+        let mut units = Vec::new();
+        for (memory, timing) in &memories {
+            for case in group.iter().filter(|case| named || *memory == MEMORIES[0] || case.compared()) {
+                let programs = rows::programs(&image, case);
+                if cli.again || cli.layers.is_some() || !rows.has(case, memory, &origin, &programs) {
+                    units.push(Unit { memory, timing: timing.clone(), case: case.clone(), programs });
+                }
+            }
+        }
+        if units.is_empty() {
+            continue;
+        }
+        if cli.layers.is_none() {
+            rig::record_profile(machine)?;
+        }
+        work(cli, machine, &image, &units, &origin, rows)?;
+    }
+    Ok(())
+}
+
+/// A case with a memory model.
+struct Unit<'a> {
+    memory: &'a str,
+    timing: Timing,
+    case: Case,
+    /// Hash of its programs.
+    programs: String,
+}
+
+/// Runs cases of a model, as many at once as were asked for, the longest first.
+fn work(
+    cli: &Cli,
+    machine: &Machine,
+    image: &DeviceImage,
+    units: &[Unit<'_>],
+    origin: &Origin,
+    rows: &mut Rows,
+) -> Result<()> {
+    let mut order: Vec<&Unit<'_>> = units.iter().collect();
+    if cli.jobs > 1 {
+        order.sort_by_key(|unit| Reverse(unit.case.length()));
+    }
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(rows));
+    let job = || -> Result<()> {
+        let mut rig = Rig::new(machine, image)?;
+        rig.last_shown = cli.layers.is_some();
+        while let Some(unit) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Unit { memory, timing, case, programs } = unit;
+            rig.restart(timing.clone());
+            let outcome = rig.run(case)?;
+            let rate = outcome.cycles as f64 / outcome.seconds / 1e3;
+            let row = rows::row(case, memory, origin, &rig, programs, &outcome);
+            eprintln!(
+                "{case} {memory}: {} cycles, {} tok/s ({:.0} s, {rate:.0} kcycles/s)",
+                row["cycles"], row["tok_s"], outcome.seconds
+            );
+            match cli.layers {
+                Some(layers) => println!("{}", trial::text(&rig, case, &outcome, layers / 2)?),
+                None => rows.lock().map_err(|_| anyhow!("another job stopped while it kept a result"))?.put(row)?,
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let jobs: Vec<_> = (0..cli.jobs.clamp(1, order.len())).map(|_| scope.spawn(job)).collect();
+        jobs.into_iter().try_for_each(|job| job.join().map_err(|_| anyhow!("a job panicked"))?)
+    })
+}
