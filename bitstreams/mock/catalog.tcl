@@ -7,7 +7,7 @@ namespace eval catalog {
     # VLNV without version -> patterns of properties
     variable properties {
         xilinx.com:ip:zynq_ultra_ps_e {
-            PSU__FPGA_PL0_ENABLE PSU__CRL_APB__PL0_REF_CTRL__SRCSEL PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ
+            PSU__FPGA_PL0_ENABLE PSU__FPGA_PL1_ENABLE PSU__CRL_APB__PL0_REF_CTRL__SRCSEL PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ
             PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ PSU__USE__FABRIC__RST PSU__NUM_FABRIC_RESETS
             PSU__USE__M_AXI_GP[0-2] PSU__USE__S_AXI_GP[0-6] PSU__MAXIGP[0-2]__DATA_WIDTH PSU__SAXIGP[0-6]__DATA_WIDTH
             PSU__USE__IRQ0 PSU__USE__IRQ1

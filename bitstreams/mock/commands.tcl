@@ -157,6 +157,8 @@ foreach {command flags valued least most} {
     ipx::associate_bus_interfaces {-clear -quiet} {-busif -clock -reset} 1 1
     ipx::get_address_spaces {-quiet} {-of_objects} 1 1
     ipx::add_address_space {-quiet} {} 2 2
+    ipx::remove_segment  {-quiet} {} 2 2
+    ipx::add_bus_parameter {-quiet} {} 2 2
     ipx::get_memory_maps {-quiet} {-of_objects} 1 1
     ipx::remove_memory_map {-quiet} {} 2 2
     ipx::add_memory_map  {-quiet} {} 2 2

@@ -90,7 +90,7 @@ proc flow::set_one {object key value} {
     regexp {^([a-z_]+)\|(.*)$} $object all kind name
     switch $kind {
         cell - port - intf_port { design::set_config $object $key $value }
-        core - bus - address - block - register { ipcore::set_property $kind $name $key $value }
+        core - bus - parameter - address - block - register { ipcore::set_property $kind $name $key $value }
         project {
             if {$key ni {target_language board_part ip_repo_paths}} { error "a project has no property $key" }
             if {$key eq "ip_repo_paths"} { set flow::ip_paths $value }
@@ -108,6 +108,10 @@ proc mock::do::get_property {options key object} {
     switch -glob $object {
         cell|* { return [design::get_config $object $key] }
         map|* { return [string range $object 4 end] }
+        drc|* {
+            if {$key ne "SEVERITY"} { error "a violation has no property $key" }
+            return [string range $object 4 end]
+        }
         path|setup { return $mock::settings(wns) }
         path|hold { return $mock::settings(whs) }
         default { error "get_property $key of $object" }
@@ -146,7 +150,12 @@ proc mock::do::get_timing_paths {options} {
 }
 proc mock::do::get_drc_violations {options args} {
     if {![mock::called report_drc]} { error "get_drc_violations before report_drc" }
-    return [lrepeat $mock::settings(drc) drc|x]
+    # a warning is there always, and whoever looks for the rest does not know in which case it is written
+    set all [list drc|Warning]
+    for {set number 0} {$number < $mock::settings(drc)} {incr number} {
+        lappend all [lindex {"drc|Critical Warning" drc|ERROR drc|Fatal} [expr {$number % 3}]]
+    }
+    return $all
 }
 proc flow::report {options text} {
     if {[dict exists $options -file]} { tercet::spit [dict get $options -file] "$text\n" }

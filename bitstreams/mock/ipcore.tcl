@@ -14,6 +14,7 @@ namespace eval ipcore {
     variable references {}
     variable block {}
     variable registers {}   ;# name -> dict
+    variable parameters {}  ;# master/NAME -> value
 }
 
 # Lines from one that is `first` to one that is `last`, without the two.
@@ -139,6 +140,15 @@ proc mock::do::ipx::associate_bus_interfaces {options core} {
 }
 proc mock::do::ipx::get_address_spaces {options name} { return [expr {$name in $ipcore::spaces ? "address|$name" : ""}] }
 proc mock::do::ipx::add_address_space {options name core} { lappend ipcore::spaces $name; return address|$name }
+proc mock::do::ipx::remove_segment {options name space} {
+    if {![string match "[string range $space 8 end]:*" $name]} { error "ipx: $name is no segment of $space" }
+}
+proc mock::do::ipx::add_bus_parameter {options name bus} {
+    if {$name ni {SUPPORTS_NARROW_BURST MAX_BURST_LENGTH NUM_READ_OUTSTANDING NUM_WRITE_OUTSTANDING}} {
+        error "ipx: an AXI interface has no parameter $name"
+    }
+    return parameter|[string range $bus 4 end]/$name
+}
 proc mock::do::ipx::get_memory_maps {options pattern} { return [lmap map $ipcore::maps { string cat map| $map }] }
 proc mock::do::ipx::remove_memory_map {options name core} {
     set at [lsearch $ipcore::maps $name]
@@ -156,12 +166,17 @@ proc mock::do::ipx::add_register {options name block} {
 proc ipcore::set_property {kind name key value} {
     switch $kind {
         core {
-            if {$key ni {name version display_name description core_revision}} { error "a core has no property $key" }
+            if {$key ni {name version display_name description core_revision ipi_drc}} { error "a core has no property $key" }
             dict set ipcore::about $key $value
         }
         bus {
             if {$key ni {slave_memory_map_ref master_address_space_ref}} { error "a bus interface has no property $key" }
             dict set ipcore::references $name $value
+        }
+        parameter {
+            if {$key ne "value"} { error "a parameter has no property $key" }
+            if {![string is integer -strict $value] || $value < 0 || $value > 256} { error "$name is $value" }
+            dict set ipcore::parameters $name $value
         }
         address { if {$key ni {range width}} { error "an address space has no property $key" } }
         block {
@@ -182,6 +197,9 @@ proc mock::do::ipx::save_core {options core} {
     foreach interface $all {
         if {![dict exists $ipcore::clocks $interface]} { error "$interface has no clock" }
         dict set ipcore::interfaces $interface clock [dict get $ipcore::clocks $interface]
+    }
+    foreach master $ipcore::spaces {
+        if {![dict exists $ipcore::parameters $master/SUPPORTS_NARROW_BURST]} { error "$master does not say which bursts it has" }
     }
     if {![dict exists $ipcore::resets aclk]} { error "aclk has no reset" }
     if {$ipcore::maps ne "s_axi_ctrl" || [dict get $ipcore::references s_axi_ctrl] ne "s_axi_ctrl"} { error "s_axi_ctrl has no memory map" }

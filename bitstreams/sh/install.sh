@@ -17,6 +17,9 @@ case "${1:-}" in
 esac
 app=$(field application)
 bin=out/$app.bit.bin
+# names that the overlay gives to the registers and to the buffer
+uio=$(sed -n 's/.*linux,uio-name = "\(.*\)";.*/\1/p' tercet.dts)
+buffer=$(sed -n 's/.*device-name = "\(.*\)";.*/\1/p' tercet.dts)
 case "$(field evidence)" in
     built | verified) ;;
     *) fail "the manifest says that no bitstream was built; run build.tcl on a machine with Vivado and copy the folder again" 65 ;;
@@ -53,6 +56,11 @@ if [ "${1:-}" = --load ]; then
     xmutil unloadapp || true
     xmutil loadapp "$app"
     udevadm settle
+    # an overlay counts as loaded even if no driver took what is in it
+    state=$(cat /sys/class/fpga_manager/fpga0/state)
+    [ "$state" = operating ] || fail "xmutil loaded $app, but the logic is in state '$state'; see dmesg" 69
+    grep -qx "$uio" /sys/class/uio/*/name 2>/dev/null || fail "$app is loaded, but no UIO node has the name $uio; see dmesg" 69
+    [ -e "/dev/$buffer" ] || fail "$app is loaded, but there is no /dev/$buffer: too little contiguous memory? boot with a larger cma=" 69
     echo "loaded $app; now: host doctor --backend axi"
 else
     echo "installed $app; now: sudo xmutil unloadapp; sudo xmutil loadapp $app"

@@ -13,6 +13,7 @@ if {$boards ne {}} {
 }
 set properties [list \
     CONFIG.PSU__FPGA_PL0_ENABLE {1} \
+    CONFIG.PSU__FPGA_PL1_ENABLE {0} \
     CONFIG.PSU__CRL_APB__PL0_REF_CTRL__SRCSEL {IOPLL} \
     CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ $mhz \
     CONFIG.PSU__USE__FABRIC__RST {1} \
@@ -66,7 +67,7 @@ foreach slave $slaves {
             -target_address_space [get_bd_addr_spaces $master] $high -force
     }
     # flash, on-chip memory and the other peripherals are none of the machine's business
-    foreach other {QSPI LPS_OCM PCIE_LOW} {
+    foreach other {QSPI LPS_OCM PCIE_LOW PCIE_HIGH1 PCIE_HIGH2} {
         set found [get_bd_addr_segs -quiet ${segment}_$other]
         if {$found ne {}} { exclude_bd_addr_seg -target_address_space [get_bd_addr_spaces $master] $found }
     }

@@ -47,6 +47,7 @@ if {$alone} {
     }
     set_property ip_repo_paths [file join $work ip] [current_project]
     update_ip_catalog
+    file mkdir [file join $work bd]
     create_bd_design -dir [file join $work bd] tercet_system
     source [file join $kit bd.tcl]
     validate_bd_design

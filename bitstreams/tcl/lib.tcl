@@ -96,8 +96,12 @@ proc tercet::examine {reports} {
     if {$routed < $routable || $broken > 0} {
         lappend wrong "[expr {$routable - $routed}] nets are not routed, $broken have errors, see route_status.rpt"
     }
-    set violations [get_drc_violations -quiet -filter {SEVERITY == Error || SEVERITY == "Critical Warning"}]
-    if {[llength $violations] > 0} { lappend wrong "[llength $violations] critical rules are broken, see drc.rpt" }
+    # severities are written in one case by some commands and in the other by others
+    set critical 0
+    foreach violation [get_drc_violations -quiet] {
+        if {[string toupper [get_property SEVERITY $violation]] in {FATAL ERROR {CRITICAL WARNING}}} { incr critical }
+    }
+    if {$critical > 0} { lappend wrong "$critical critical rules are broken, see drc.rpt" }
 
     set area [report_utilization -return_string]
     foreach {key row} {luts {CLB LUTs} ffs {CLB Registers} bram36 {Block RAM Tile} uram {URAM} dsps {DSPs}} {

@@ -33,12 +33,23 @@ foreach interface [concat s_axi_ctrl $masters] {
 }
 ipx::associate_bus_interfaces -clock aclk -reset aresetn $core
 foreach master $masters {
+    set interface [ipx::get_bus_interfaces $master -of_objects $core]
     if {[llength [ipx::get_address_spaces $master -of_objects $core]] == 0} {
         ipx::add_address_space $master $core
-        set_property master_address_space_ref $master [ipx::get_bus_interfaces $master -of_objects $core]
-        set_property range [expr {1 << $addr_bits}] [ipx::get_address_spaces $master -of_objects $core]
+        set_property master_address_space_ref $master $interface
+    }
+    # whatever the packager inferred: all of the memory, with no window in it
+    set space [ipx::get_address_spaces $master -of_objects $core]
+    ipx::remove_segment -quiet $master:APERTURE_0 $space
+    set_property range [expr {1 << $addr_bits}] $space
+    # what interconnects would guess otherwise: bursts of part of the width, and two reads under way
+    foreach {name value} [list SUPPORTS_NARROW_BURST 0 MAX_BURST_LENGTH $burst \
+            NUM_READ_OUTSTANDING $reads_open NUM_WRITE_OUTSTANDING $writes_open] {
+        set_property value $value [ipx::add_bus_parameter $name $interface]
     }
 }
+# the clock's frequency is the block design's
+set_property ipi_drc {ignore_freq_hz true} $core
 
 # registers: one block of the window's size, described from the map of spec::regs
 foreach map [ipx::get_memory_maps * -of_objects $core] {

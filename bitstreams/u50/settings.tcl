@@ -10,6 +10,9 @@ set ip_library       accelerator
 set ip_version       0.1
 set mhz              300
 set ports            16
+set burst            64
+set reads_open       24
+set writes_open      16
 set port_bits        256
 set id_bits          6
 set addr_bits        40

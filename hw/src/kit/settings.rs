@@ -2,6 +2,8 @@
 
 use super::Kit;
 use super::board::{Card, Shell, Zynq};
+use crate::blocks::axi_write_client::AxiWriteClient;
+use crate::top::ports::{BURST, reads_open};
 use spec::regs::{Access, REGS, Repeat, WINDOW};
 use std::fmt::Write;
 
@@ -44,6 +46,9 @@ impl Kit<'_> {
         set("ip_version", version.join("."));
         set("mhz", machine.mhz.to_string());
         set("ports", machine.ports.to_string());
+        set("burst", BURST.to_string());
+        set("reads_open", reads_open(machine).to_string());
+        set("writes_open", AxiWriteClient::OPEN.to_string());
         set("port_bits", machine.port_bits.to_string());
         set("id_bits", id.to_string());
         set("addr_bits", addr.to_string());

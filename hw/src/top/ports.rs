@@ -5,6 +5,15 @@ use crate::blocks::axi_read::AxiRead;
 use crate::ir::{Design, Expr, IrError, Module};
 use crate::preset::Machine;
 
+/// Most beats of a read burst.
+pub(crate) const BURST: u32 = 64;
+
+/// Most bursts of a port that wait for their data: as many as its queues have room for.
+pub(crate) fn reads_open(machine: &Machine) -> u32 {
+    let of_port = |port| clients(machine).iter().filter(|c| c.port == port).map(|c| c.fifo.div_ceil(BURST)).sum();
+    (0..machine.ports).map(of_port).max().unwrap_or(1)
+}
+
 /// A source of read commands with its sink of data.
 pub(crate) struct Client {
     /// Name of the client.
@@ -54,7 +63,7 @@ pub(super) fn place(
         .map(|port| {
             let clients: Vec<_> = all.iter().filter(|c| c.port == port).map(|c| (c.name.clone(), c.fifo)).collect();
             let urgent = urgent(machine, port);
-            let of = AxiRead { bits: machine.port_bits, clients, urgent, burst: 64 }.build(design)?;
+            let of = AxiRead { bits: machine.port_bits, clients, urgent, burst: BURST }.build(design)?;
             Ok(Placed::new(m, &format!("read{port}"), &of, rst))
         })
         .collect()

@@ -52,6 +52,8 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("kv260", "package_ip.tcl", "-clock aclk -reset aresetn", "-clock aclk", "aclk has no reset"),
     ("kv260", "package_ip.tcl", "ipx::infer_bus_interfaces", "ipx::infer_interfaces", "there is no command ipx::infer_interfaces"),
     ("kv260", "package_ip.tcl", "set_property range $registers_bytes $block", "set_property range 4096 $block", "register .* at|the window has"),
+    ("kv260", "package_ip.tcl", "SUPPORTS_NARROW_BURST 0", "NARROW_BURST 0", "has no parameter NARROW_BURST"),
+    ("kv260", "package_ip.tcl", "APERTURE_0 $space", "APERTURE_0 $interface", "is no segment of"),
     ("kv260", "registers.tcl", "{ABI 0x0004", "{ABI 0x0000", "register ABI at 0"),
     // constraints
     ("u50", "constraints.xdc", "{hbm_cattrip*}", "{hbm_catrip*}", "there is no port hbm_catrip"),

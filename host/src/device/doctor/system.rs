@@ -5,6 +5,7 @@ use crate::device::error::{DeviceError, Trouble};
 use crate::device::open::{Address, Connection};
 use crate::device::sysfs::{Attributes, ZynqNodes};
 use rustix::fs::{Access, access};
+use spec::nodes::BUFFER_BYTES;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,11 @@ fn contiguous() -> Finding {
         line.split_whitespace().nth(1)?.parse().ok()
     };
     match (kib("CmaTotal:"), kib("CmaFree:")) {
+        // the buffer may have a reserved region of its own, so this alone is no fault
+        (Some(total), Some(free)) if total > 0 && total << 10 < BUFFER_BYTES => {
+            let found = format!("{} MiB, {} free; the buffer has {}", total >> 10, free >> 10, BUFFER_BYTES >> 20);
+            Finding::odd("contiguous memory", found, "unless the buffer has a region of its own boot with `cma=1200M`")
+        }
         (Some(total), Some(free)) if total > 0 => {
             Finding::good("contiguous memory", format!("{} MiB, {} free", total >> 10, free >> 10))
         }
