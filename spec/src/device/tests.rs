@@ -99,3 +99,26 @@ fn addresses_operations_and_sizes_are_checked() {
     let outside = Pass { program_line: 1 << 20, program_words: 1, slots: Vec::new(), want_logits: 0, want_best: 0 };
     assert!(Device::new(shape(), Vec::new()).unwrap().run(&outside, &mut |_| ()).is_err());
 }
+
+/// A tile may use some of the segments that a vector has, from any on; none that it has not, and none of another format.
+#[test]
+fn a_tile_uses_segments_that_were_made() {
+    let three =
+        descriptor(Op::Quant, &[("words", 18), ("vectors", 1), ("cols", 36), ("seg_cols", 12), ("group_cols", 36)]);
+    let run_with = |act: u64, segs: u64, sherry: u64| {
+        let stream = [("stream", 0), ("addr", 64), ("packets", 1), ("words", segs), ("sherry", sherry)];
+        let mode = u64::from(program::epilogue::LOGITS);
+        let linear = [("act", act), ("words", 1), ("segs", segs), ("planes", 1), ("total", segs), ("mode", mode)];
+        let linear = [&linear[..], &[("cols", 2), ("sherry", sherry)]].concat();
+        let program =
+            [descriptor(Op::Stream, &stream), three, descriptor(Op::Linear, &linear), descriptor(Op::End, &[])];
+        run(memory(&program, &[121; 40])).map_err(|fault| fault.kind)
+    };
+    for (act, segs) in [(0, 3), (0, 1), (1, 2), (2, 1)] {
+        assert!(run_with(act, segs, 0).is_ok(), "{segs} from {act}");
+    }
+    let wrong = FaultKind::Program("planes, segments or format of activations and weights");
+    for (act, segs, sherry) in [(0, 4, 0), (1, 3, 0), (3, 1, 0), (0, 0, 0), (0, 3, 1)] {
+        assert_eq!(run_with(act, segs, sherry).unwrap_err(), wrong, "{segs} from {act}, sherry {sherry}");
+    }
+}
