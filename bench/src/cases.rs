@@ -164,6 +164,18 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn every_model_is_compared_in_decode() {
+        let all = all(false);
+        for group in all.chunk_by(Case::same_model) {
+            let first = |case: &&Case| case.kind == Kind::Decode { context: 0 } && case.compared();
+            let heads: HashSet<&str> = group.iter().filter(first).map(|case| case.head.name()).collect();
+            assert!(heads.contains("exact"), "{}", group[0]);
+        }
+        let prompts = all.iter().filter(|case| case.compared() && case.length() > 1).map(Case::to_string);
+        assert_eq!(prompts.collect::<Vec<_>>(), ["prefill-0.73b-64"]);
+    }
+
+    #[test]
     fn names_are_unique_and_the_quick_ones_are_among_them() {
         let names: Vec<String> = all(false).iter().map(Case::to_string).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use host::compile::DeviceImage;
 use hw::preset::Machine;
 use sim::axi::Timing;
+use sim::compile::Speed;
 use std::cmp::Reverse;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,8 +76,10 @@ fn work(
     if cli.jobs > 1 {
         order.sort_by_key(|unit| Reverse(unit.case.length()));
     }
+    // once, before several jobs look for it
+    sim::device::build(machine, Speed::Full, false).context("building the machine in Verilator")?;
     let (next, rows) = (AtomicUsize::new(0), Mutex::new(rows));
-    let job = || -> Result<()> {
+    let cases = || -> Result<()> {
         let mut rig = Rig::new(machine, image)?;
         rig.last_shown = cli.layers.is_some();
         while let Some(unit) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -95,6 +98,13 @@ fn work(
             }
         }
         Ok(())
+    };
+    // the first error ends the other jobs, each after its case
+    let job = || {
+        cases().inspect_err(|error| {
+            eprintln!("{error:#}");
+            next.store(order.len(), Ordering::Relaxed);
+        })
     };
     thread::scope(|scope| {
         let jobs: Vec<_> = (0..cli.jobs.clamp(1, order.len())).map(|_| scope.spawn(job)).collect();

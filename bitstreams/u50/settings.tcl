@@ -12,7 +12,7 @@ set mhz              300
 set ports            16
 set burst            64
 set reads_open       24
-set writes_open      16
+set writes_open      32
 set port_bits        256
 set id_bits          6
 set addr_bits        40

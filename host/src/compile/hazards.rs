@@ -13,7 +13,7 @@ use std::ops::Range;
 enum Place {
     /// Column words of the vector memory.
     Vector(Range<usize>),
-    /// Segments of the activation buffer; it does not matter how many.
+    /// Segments of the activation buffer, by their first; the compiler's matrices use all that begin there.
     Codes(usize),
     /// Scales of the activations of a bank.
     Scales(u32),

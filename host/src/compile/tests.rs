@@ -29,8 +29,8 @@ fn programs(image: &DeviceImage) -> impl Iterator<Item = &Program> {
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
     Vector(Range<usize>),
-    /// From a segment of the activation buffer on.
-    Codes(usize),
+    /// Segments of the activation buffer.
+    Codes(Range<usize>),
     /// Of a bank.
     Scales(u32),
     /// Of a bank, words of the query memory.
@@ -44,7 +44,9 @@ enum Place {
 impl Place {
     fn meets(&self, other: &Place) -> bool {
         match (self, other) {
-            (Place::Vector(a), Place::Vector(b)) => a.start < b.end && b.start < a.end,
+            (Place::Vector(a), Place::Vector(b)) | (Place::Codes(a), Place::Codes(b)) => {
+                a.start < b.end && b.start < a.end
+            }
             (Place::Queries(x, a), Place::Queries(y, b)) => x == y && a.start < b.end && b.start < a.end,
             _ => self == other,
         }
@@ -79,11 +81,12 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
             let (reads, none) = (vec![source], Vec::new());
             match d.get("mode") {
                 quant::ACT => {
-                    vec![Work {
-                        unit: wait::QUANT,
-                        reads,
-                        writes: vec![Place::Codes(get("act")), Place::Scales(bank())],
-                    }]
+                    // groups of columns, each cut into segments
+                    let (cols, group) = (get("cols"), get("group_cols"));
+                    let of_group = |first: usize| group.min(cols - first).div_ceil(get("seg_cols"));
+                    let segments: usize = (0..cols).step_by(group).map(of_group).sum();
+                    let codes = Place::Codes(get("act")..get("act") + segments);
+                    vec![Work { unit: wait::QUANT, reads, writes: vec![codes, Place::Scales(bank())] }]
                 }
                 quant::QUERY => {
                     let words = get("dst")..get("dst") + get("words") * get("vectors");
@@ -117,8 +120,9 @@ fn works(d: &Descriptor, image: &DeviceImage) -> Vec<Work> {
                 reads.push(result.clone());
             }
             let writes = if d.get("mode") >= epilogue::LOGITS { vec![] } else { vec![result] };
+            let codes = Place::Codes(get("act")..get("act") + get("segs"));
             vec![
-                Work { unit: wait::ENGINE, reads: vec![Place::Codes(get("act"))], writes: vec![] },
+                Work { unit: wait::ENGINE, reads: vec![codes], writes: vec![] },
                 Work { unit: wait::EPILOGUE, reads, writes },
             ]
         }

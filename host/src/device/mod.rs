@@ -24,6 +24,8 @@ pub mod open;
 mod pass;
 pub mod reference;
 pub mod residency;
+#[cfg(test)]
+mod shortlist_tests;
 pub mod signals;
 #[cfg(feature = "sim")]
 pub mod simulated;

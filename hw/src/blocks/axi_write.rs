@@ -16,7 +16,7 @@ pub struct AxiWrite {
 
 impl AxiWrite {
     /// Most beats of a command.
-    pub const BEATS: u32 = 16;
+    pub const BEATS: u32 = 255;
     /// Cycles from a command and its first beat to the address, if nothing else is written.
     pub const LATENCY: u32 = AxiWriteClient::LATENCY + 2;
 

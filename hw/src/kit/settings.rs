@@ -4,6 +4,7 @@ use super::Kit;
 use super::board::{Card, Shell, Zynq};
 use crate::blocks::axi_write_client::AxiWriteClient;
 use crate::top::ports::{BURST, reads_open};
+use crate::top::units::WRITERS;
 use spec::regs::{Access, REGS, Repeat, WINDOW};
 use std::fmt::Write;
 
@@ -46,9 +47,10 @@ impl Kit<'_> {
         set("ip_version", version.join("."));
         set("mhz", machine.mhz.to_string());
         set("ports", machine.ports.to_string());
-        set("burst", BURST.to_string());
+        // rows of the cache are the longest writes
+        set("burst", BURST.max(machine.max_head_dim / (machine.port_bits / 8)).to_string());
         set("reads_open", reads_open(machine).to_string());
-        set("writes_open", AxiWriteClient::OPEN.to_string());
+        set("writes_open", (WRITERS.len() as u32 * AxiWriteClient::OPEN).to_string());
         set("port_bits", machine.port_bits.to_string());
         set("id_bits", id.to_string());
         set("addr_bits", addr.to_string());

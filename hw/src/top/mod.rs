@@ -3,7 +3,7 @@
 mod core;
 pub mod fabric;
 pub(crate) mod ports;
-mod units;
+pub(crate) mod units;
 
 use crate::ir::{Design, Dir, Interface, IrError, Module};
 use crate::preset::Machine;

@@ -8,7 +8,7 @@ use crate::preset::Machine;
 /// Most beats of a read burst.
 pub(crate) const BURST: u32 = 64;
 
-/// Most bursts of a port that wait for their data: as many as its queues have room for.
+/// Most bursts of full length of a port that wait for their data: as many as its queues have room for.
 pub(crate) fn reads_open(machine: &Machine) -> u32 {
     let of_port = |port| clients(machine).iter().filter(|c| c.port == port).map(|c| c.fifo.div_ceil(BURST)).sum();
     (0..machine.ports).map(of_port).max().unwrap_or(1)

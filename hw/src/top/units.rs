@@ -39,6 +39,9 @@ pub(super) struct Units {
     pub(super) attention_units: u32,
 }
 
+/// Clients of the writing master, highest priority first.
+pub(crate) const WRITERS: [&str; 2] = ["kv", "head"];
+
 /// Names of the streams beside the weights, with the sequencer's command source and the width of a word.
 fn streams(machine: &Machine) -> [(&'static str, &'static str, u32); 4] {
     let (rows, lanes) = (machine.engine.rows, machine.lanes());
@@ -63,7 +66,7 @@ impl Units {
         let (groups, bytes, vm_words) = (machine.token_groups(), bits / 8, machine.vector_words());
         let banks = machine.banks;
         let reads = place(machine, design, m, rst)?;
-        let of = AxiWrite { bits, clients: vec!["kv".into(), "head".into()] }.build(design)?;
+        let of = AxiWrite { bits, clients: WRITERS.map(String::from).to_vec() }.build(design)?;
         let write = Placed::new(m, "write", &of, rst);
         let weights = Placed::resting(m, "weights", &*machine.weights().build(design)?, rst, still);
         let balance = match machine.balance() {

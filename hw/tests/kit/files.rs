@@ -67,6 +67,22 @@ fn copies_for_readers_are_current() {
     }
 }
 
+/// What interconnects are told: bursts within a page, and no more of them under way than SmartConnect keeps.
+#[test]
+fn bursts_are_as_long_and_as_many_as_interconnects_take() {
+    for name in PRESETS {
+        let text = fs::read_to_string(original(name).join("kit/settings.tcl")).unwrap();
+        let number = |key: &str| -> u32 {
+            let line = text.lines().find(|line| line.starts_with(&format!("set {key} "))).unwrap();
+            line.split_whitespace().last().unwrap().parse().unwrap()
+        };
+        assert!(number("burst") * number("port_bits") / 8 <= 4096 && number("burst") <= 256, "{name}");
+        for key in ["reads_open", "writes_open"] {
+            assert!((1..=32).contains(&number(key)), "{name}: {key}");
+        }
+    }
+}
+
 /// Yosys reads the IP core with the machine inside, every width as declared.
 #[test]
 fn the_ip_core_fits_around_the_machine() {

@@ -75,7 +75,9 @@ impl Block for AxiWriteCase {
             for turn in 0..rng.within(1, 12) {
                 let beats = match size {
                     Size::Min => 1,
-                    Size::Max => 16,
+                    Size::Max => u64::from(AxiWrite::BEATS),
+                    // short ones as a cache's rows are on most machines, and any
+                    Size::Any if rng.one_in(4) => rng.within(1, u64::from(AxiWrite::BEATS)),
                     Size::Any => rng.within(1, 16),
                 };
                 let mut from = low + width * rng.below(places - beats + 1);

@@ -155,7 +155,7 @@ fn contiguous() -> Finding {
             Finding::good("contiguous memory", format!("{} MiB, {} free", total >> 10, free >> 10))
         }
         _ => {
-            let fix = "for models larger than the buffer boot with `cma=1500M`, or reserve memory in the device tree";
+            let fix = "unless the buffer has a region of its own boot with `cma=1200M`";
             Finding::odd("contiguous memory", "none set aside", fix)
         }
     }
