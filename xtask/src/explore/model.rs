@@ -197,6 +197,15 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         // the ring gives each word to both banks
         let both: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
         clock.work(both as f64, 2.0 * both as f64);
+        // tiles whose words are fewer than the cycles of a segment's tables wait for them, in each bank
+        for (rows, cols) in layer {
+            let (words, segments) =
+                (rows.div_ceil(e.rows.into()) as f64, cols.div_ceil(group * u64::from(e.tables)) as f64);
+            let half = (clock.room * 15.0 / 32.0 / segments).floor();
+            let most = half.max(TABLES.min(clock.room * 0.75 / segments)).min((e.tile_rows / u64::from(e.rows)) as f64);
+            let tiles = (words / most).ceil();
+            clock.wait(2.0 * tiles * segments * (TABLES - words / tiles).max(0.0));
+        }
         let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
         let groups = f64::from(machine.token_groups());
         clock.wait(EXPOSED * columns as f64 * groups);
