@@ -56,7 +56,7 @@ struct Cli {
     /// its descriptors and what was busy when
     #[arg(long, value_name = "N")]
     layers: Option<usize>,
-    /// File of results; default bench/PRESET.json
+    /// File of results, which no document is renewed from; default bench/PRESET.json, from which they are
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     if cli.layers.is_some() {
         return Ok(());
     }
-    report(&machine, &rows)
+    report(&machine, &rows, cli.json.is_none())
 }
 
 /// LUTs of all kinds that Yosys counted for a machine; 0 if nobody has.
@@ -95,8 +95,8 @@ fn luts(machine: &Machine) -> Result<f64> {
     Ok(["LUT", "LUTRAM", "SRL"].iter().filter_map(|kind| area[*kind].as_f64()).sum())
 }
 
-/// Prints the tables, and renews document and pictures of the board's preset.
-fn report(machine: &Machine, rows: &Rows) -> Result<()> {
+/// Prints the tables; renews documents and pictures if the results are the repository's of the board's preset.
+fn report(machine: &Machine, rows: &Rows, renews: bool) -> Result<()> {
     let rtl = Origin::new(machine)?.rtl;
     let mut own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
     let names: Vec<String> = cases::all(false).iter().map(Case::to_string).collect();
@@ -106,7 +106,7 @@ fn report(machine: &Machine, rows: &Rows) -> Result<()> {
     }
     let tables = markdown::tables(&own, luts(machine)?);
     println!("{tables}");
-    if machine.name != "kv260" {
+    if machine.name != "kv260" || !renews {
         return Ok(());
     }
     let write = |path: &Path, text: &str| std::fs::write(path, text).with_context(|| path.display().to_string());
