@@ -148,11 +148,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         if !sherry {
             cases.push(Case { head: Head::Shortlist, ..of(shape, sherry, prefill(64)) });
         }
-        let lengths: &[usize] = match shape {
-            _ if sherry => &[64],
-            "falcon3-1b" => &[64, 128],
-            _ => &[64, 128, 512],
-        };
+        let lengths: &[usize] = if sherry { &[64] } else { &[64, 128, 512] };
         cases.extend(lengths.iter().map(|&tokens| of(shape, sherry, prefill(tokens))));
     }
     cases
