@@ -92,14 +92,6 @@ impl Case {
         }
     }
 
-    /// Tokens of a prompt, 1 of the short cases: what its simulation takes, roughly.
-    pub fn length(&self) -> usize {
-        match self.kind {
-            Kind::Prefill { tokens } => tokens,
-            _ => 1,
-        }
-    }
-
     /// Whether the model in memory is the same.
     pub fn same_model(&self, other: &Case) -> bool {
         (self.shape, self.sherry) == (other.shape, other.sherry)
@@ -167,7 +159,8 @@ mod tests {
             let heads: HashSet<&str> = group.iter().filter(first).map(|case| case.head.name()).collect();
             assert!(heads.contains("exact"), "{}", group[0]);
         }
-        let prompts = all.iter().filter(|case| case.compared() && case.length() > 1).map(Case::to_string);
+        let prompts =
+            all.iter().filter(|case| case.compared() && matches!(case.kind, Kind::Prefill { .. })).map(Case::to_string);
         assert_eq!(prompts.collect::<Vec<_>>(), ["prefill-0.73b-64"]);
     }
 

@@ -37,7 +37,7 @@ struct Cli {
     /// Only cases whose name contains one of these, comma-separated
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// The short form: decode at 0 and 512 and a prefill of 64 tokens on the 0.73B shape
+    /// The short form, 0.73B: decode at 0 and 512, with the shortlist at 0, a prompt of 64 tokens
     #[arg(long)]
     quick: bool,
     /// Cases at once; each takes a core, and memory for the model: 2 to 4 GB
@@ -56,7 +56,7 @@ struct Cli {
     /// its descriptors and what was busy when
     #[arg(long, value_name = "N")]
     layers: Option<usize>,
-    /// File of results, which no document is renewed from; default bench/PRESET.json, from which they are
+    /// Another file of results than bench/PRESET.json; no document is renewed from it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

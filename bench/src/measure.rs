@@ -14,6 +14,7 @@ use std::cmp::Reverse;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 /// Runs the cases that are missing.
 pub fn all(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Result<()> {
@@ -74,13 +75,15 @@ fn work(
 ) -> Result<()> {
     let mut order: Vec<&Unit<'_>> = units.iter().collect();
     if cli.jobs > 1 {
-        order.sort_by_key(|unit| Reverse(unit.case.length()));
+        order.sort_by_key(|unit| Reverse(unit.case.tokens()));
     }
     // once, before several jobs look for it
     sim::device::build(machine, Speed::Full, false).context("building the machine in Verilator")?;
     let (next, rows) = (AtomicUsize::new(0), Mutex::new(rows));
     let cases = || -> Result<()> {
+        let start = Instant::now();
         let mut rig = Rig::new(machine, image)?;
+        eprintln!("{}: loaded in {:.0} s", units[0].case.shape, start.elapsed().as_secs_f64());
         rig.last_shown = cli.layers.is_some();
         while let Some(unit) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Unit { memory, timing, case, programs } = unit;

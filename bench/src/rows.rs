@@ -49,7 +49,7 @@ impl Origin {
 /// A short hash of the programs that a case runs: those for one bank of slots, in a prompt those for two as well.
 pub fn programs(image: &DeviceImage, case: &Case) -> String {
     let wide = image.wide.as_ref().filter(|_| matches!(case.kind, Kind::Prefill { .. }));
-    let of = |programs: &'_ Programs| {
+    let of = |programs: &Programs| {
         let last = match case.head {
             Head::Exact => Some(&programs.full),
             Head::Shortlist => programs.shortlist.as_ref(),

@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Input, Order};
 use super::error::CompileError;
-use super::matrix::{Layout, Matrix, build_words, head_tiles};
+use super::matrix::{Layout, Matrix, head_tiles};
 use super::memory::{CacheGeometry, Heads};
 use super::shortlist::Planes;
 use spec::model::{Activation, ModelConfig, ModelWeights, weights::Layer};
@@ -218,7 +218,7 @@ fn head_groups(shape: &DeviceShape, c: &ModelConfig, q: &Matrix<'_>) -> Option<V
     if shape.banks == 1 || most == 0 {
         return None;
     }
-    let least = build_words(shape).div_ceil(unit).max(shape.units);
+    let least = shape.build_words().div_ceil(unit).max(shape.units);
     let count = (heads / least).max(heads.div_ceil(most)).max(1);
     let mut first = 0;
     let group = |number: usize| {

@@ -140,15 +140,13 @@ impl<'a> Matrix<'a> {
         (0..self.rounds.len()).map(move |round| Item { matrix: self, tile: tile.clone(), place, round })
     }
 
-    /// Most words of a tile. Where banks share weights, a round of a tile has to lie in the ring while a bank computes:
-    /// half of it, so that two can, unless tables would not be built behind the words of a segment.
+    /// Most words of a tile, by the ring where banks share weights.
     pub fn most_words(&self, shape: &DeviceShape) -> usize {
         if shape.banks == 1 {
             return shape.tile_words();
         }
         let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(1);
-        let (half, most) = (shape.buffer_words / 32 * 15 / segments, shape.buffer_words / 4 * 3 / segments);
-        half.max(build_words(shape).min(most)).clamp(self.unit, shape.tile_words().max(self.unit))
+        shape.shared_words(segments).clamp(self.unit, shape.tile_words().max(self.unit))
     }
 
     /// Words of each tile: as few tiles as fit, of about equal size.
@@ -238,11 +236,6 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Words of a segment behind which the next one's tables are built.
-pub(super) fn build_words(shape: &DeviceShape) -> usize {
-    shape.tables.div_ceil(shape.groups_at_once()) * 14 + 3
-}
-
 /// Cuts words into as few tiles as fit, of about equal size, each a multiple of `unit`.
 pub(super) fn tiles(words: usize, unit: usize, limit: usize) -> Vec<Range<usize>> {
     let most = (limit / unit).max(1);
@@ -254,7 +247,7 @@ pub(super) fn tiles(words: usize, unit: usize, limit: usize) -> Vec<Range<usize>
 /// Tiles of the head: as few as fit; the last one is small if it can be, for nothing hides its epilogue.
 pub(super) fn head_tiles(shape: &DeviceShape, vocab: usize) -> Vec<Range<usize>> {
     let mut all = tiles(vocab.div_ceil(shape.rows), 1, shape.tile_words());
-    let least = build_words(shape);
+    let least = shape.build_words();
     if let Some(last) = all.last_mut().filter(|last| last.len() >= 2 * least) {
         let (start, end) = (last.end - least, last.end);
         last.end = start;

@@ -79,7 +79,7 @@ fn most_of(energies: &[f64], segments: &[Range<usize>]) -> Range<usize> {
     let count = planes::ranked(segments.len());
     let energy = |first: usize| -> f64 {
         let (from, to) = (segments[first].start, segments[first + count - 1].end);
-        energies.get(from..to).unwrap_or_default().iter().sum()
+        energies[from..to].iter().sum()
     };
     let mut best = (f64::NEG_INFINITY, 0);
     for first in 0..=segments.len() - count {

@@ -43,11 +43,10 @@ enum Place {
 
 impl Place {
     fn meets(&self, other: &Place) -> bool {
+        let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
         match (self, other) {
-            (Place::Vector(a), Place::Vector(b)) | (Place::Codes(a), Place::Codes(b)) => {
-                a.start < b.end && b.start < a.end
-            }
-            (Place::Queries(x, a), Place::Queries(y, b)) => x == y && a.start < b.end && b.start < a.end,
+            (Place::Vector(a), Place::Vector(b)) | (Place::Codes(a), Place::Codes(b)) => overlap(a, b),
+            (Place::Queries(x, a), Place::Queries(y, b)) => x == y && overlap(a, b),
             _ => self == other,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::tests::{every_kind, machines, step, suits};
 use super::*;
-use crate::compile::Options;
+use crate::compile::{DeviceImage, Options};
 use crate::engine::{Engine, Want};
 use spec::bytes::Bytes;
 use spec::format::planes::ranked;
@@ -14,6 +14,12 @@ use spec::model::{
 use spec::program::{Descriptor, DeviceShape, Op, epilogue};
 
 const PLAIN: RandomSpec = RandomSpec::PLAIN;
+
+/// The tiles of the first step.
+fn ranks(image: &DeviceImage) -> impl Iterator<Item = &Descriptor> {
+    let ranks = |d: &&Descriptor| d.op() == Some(Op::Linear) && d.get("mode") == epilogue::RANK;
+    image.narrow.shortlist.iter().flat_map(|program| &program.descriptors).filter(ranks)
+}
 
 /// With all groups in the list the shortlist is the exact choice; with few of them its logit is still exact.
 #[test]
@@ -87,9 +93,7 @@ fn a_shortlist_is_the_same_with_any_tiles() {
             };
             let options = Options { shortlist: Some(1), ..Options::default() };
             let image = ReferenceDevice::compiled(&weights, &shape, options, 2).unwrap();
-            let ranks = |d: &&Descriptor| d.op() == Some(Op::Linear) && d.get("mode") == epilogue::RANK;
-            let program = image.image().narrow.shortlist.as_ref().unwrap();
-            (program.descriptors.iter().filter(ranks).count(), [1, 3].map(best).concat())
+            (ranks(image.image()).count(), [1, 3].map(best).concat())
         };
         // one tile with its small end, and tiles that are too short for one
         let ((two, whole), (many, parts)) = (listed(words), listed(words.div_ceil(5)));
@@ -129,11 +133,8 @@ fn one_group_is_enough_if_the_ranking_plane_is_exact() {
             let best = device.answer(&[step(id, &[token], Want::Best)]).unwrap().remove(0).best;
             assert_eq!(best, spec::model::head::best(&logits), "machine {machine}, token {token}");
         }
-        let program = device.image().narrow.shortlist.as_ref().unwrap();
-        let ranks = |d: &&Descriptor| d.op() == Some(Op::Linear) && d.get("mode") == epilogue::RANK;
-        let acts = |d: &Descriptor| (d.get("act"), d.get("segs") as usize);
-        let places: Vec<_> = program.descriptors.iter().filter(ranks).map(acts).collect();
-        assert!(places.iter().all(|&(_, segs)| segs == ranked(all)) && !places.is_empty(), "{places:?}");
+        let segments: Vec<usize> = ranks(device.image()).map(|d| d.get("segs") as usize).collect();
+        assert!(segments.iter().all(|&segs| segs == ranked(all)) && !segments.is_empty(), "{segments:?}");
         later += usize::from(first > 0);
     }
     assert!(later > 1, "all machines rank from the first segment on");

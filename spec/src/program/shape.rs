@@ -121,6 +121,18 @@ impl DeviceShape {
         self.tile_rows / self.rows
     }
 
+    /// Words of a segment behind which the next one's tables are built.
+    pub fn build_words(&self) -> usize {
+        self.tables.div_ceil(self.groups_at_once()) * 14 + 3
+    }
+
+    /// Most words of a tile of so many segments where banks share weights: a round of it lies in the ring while a bank
+    /// computes. Half of the ring, so that two can, unless tables would not be built behind the words of a segment.
+    pub fn shared_words(&self, segments: usize) -> usize {
+        let (half, most) = (self.buffer_words / 32 * 15 / segments, self.buffer_words / 4 * 3 / segments);
+        half.max(self.build_words().min(most))
+    }
+
     /// Bytes of the payload of a packet.
     pub fn payload(&self) -> usize {
         PACKET as usize - self.beat()
@@ -244,6 +256,8 @@ mod tests {
         assert_eq!((s.segment(false), s.segment(true), s.payload()), (96, 128, 4080));
         assert_eq!((s.weight_bytes(1, false), s.weight_bytes(5, true)), (32, 112));
         assert_eq!((s.weight_bytes(5, false), s.weight_bytes(4, true)), (96, 80));
+        // half of the ring; where that is less than tables take, as much as they do, up to three quarters
+        assert_eq!((s.build_words(), [27, 72, 86].map(|segs| s.shared_words(segs))), (115, [213, 115, 107]));
         assert_eq!(DeviceShape { rows: 3, ..kv260() }.lanes(), 1);
         assert_eq!(DeviceShape { rows: 12, ..kv260() }.runs(), 3);
     }

@@ -1,7 +1,7 @@
 //! Cycles of a pass by formula: the units take turns, the ports fill the ring of weights meanwhile.
 //!
-//! Constants were fitted to the RTL once; `cargo xtask explore --check` compares with all results of
-//! `cargo xtask bench kv260`.
+//! Constants were fitted to the RTL once; `cargo xtask explore --check` compares with those of
+//! `cargo xtask bench kv260` for exact heads of 0.73B and 2B-4T.
 
 use hw::explain::{ModelShape, attention};
 use hw::preset::Machine;
@@ -192,19 +192,17 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         throttle: NORM_WAIT / memory.slowest(machine),
     };
     clock.wait(EMBEDDING * pass.slots as f64);
-    let wide = pass.slots > u64::from(e.tokens);
+    let (wide, shape) = (pass.slots > u64::from(e.tokens), machine.shape());
     for _ in 0..if wide { model.layers } else { 0 } {
         // the ring gives each word to both banks
         let both: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
         clock.work(both as f64, 2.0 * both as f64);
         // tiles whose words are fewer than the cycles of a segment's tables wait for them, in each bank
         for (rows, cols) in layer {
-            let (words, segments) =
-                (rows.div_ceil(e.rows.into()) as f64, cols.div_ceil(group * u64::from(e.tables)) as f64);
-            let half = (clock.room * 15.0 / 32.0 / segments).floor();
-            let most = half.max(TABLES.min(clock.room * 0.75 / segments)).min((e.tile_rows / u64::from(e.rows)) as f64);
-            let tiles = (words / most).ceil();
-            clock.wait(2.0 * tiles * segments * (TABLES - words / tiles).max(0.0));
+            let (words, segments) = (rows.div_ceil(e.rows.into()), cols.div_ceil(group * u64::from(e.tables)));
+            let most = shape.shared_words(segments as usize).min(shape.tile_words());
+            let tiles = words.div_ceil(most as u64);
+            clock.wait(2.0 * (tiles * segments) as f64 * (TABLES - words as f64 / tiles as f64).max(0.0));
         }
         let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
         let groups = f64::from(machine.token_groups());

@@ -145,18 +145,16 @@ fn contiguous() -> Finding {
         let line = text.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
+    let fix = "unless the buffer has a region of its own boot with `cma=1200M`";
     match (kib("CmaTotal:"), kib("CmaFree:")) {
         // the buffer may have a reserved region of its own, so this alone is no fault
         (Some(total), Some(free)) if total > 0 && total << 10 < BUFFER_BYTES => {
             let found = format!("{} MiB, {} free; the buffer has {}", total >> 10, free >> 10, BUFFER_BYTES >> 20);
-            Finding::odd("contiguous memory", found, "unless the buffer has a region of its own boot with `cma=1200M`")
+            Finding::odd("contiguous memory", found, fix)
         }
         (Some(total), Some(free)) if total > 0 => {
             Finding::good("contiguous memory", format!("{} MiB, {} free", total >> 10, free >> 10))
         }
-        _ => {
-            let fix = "unless the buffer has a region of its own boot with `cma=1200M`";
-            Finding::odd("contiguous memory", "none set aside", fix)
-        }
+        _ => Finding::odd("contiguous memory", "none set aside", fix),
     }
 }
