@@ -95,14 +95,23 @@ fn luts(machine: &Machine) -> Result<f64> {
     Ok(["LUT", "LUTRAM", "SRL"].iter().filter_map(|kind| area[*kind].as_f64()).sum())
 }
 
+/// What follows the name of a case whose result is not of today's machine, or not of what the compiler makes today.
+const EARLIER_RTL: &str = " (earlier RTL)";
+const EARLIER_PROGRAMS: &str = " (earlier programs)";
+
 /// Prints the tables; renews documents and pictures if the results are the repository's of the board's preset.
 fn report(machine: &Machine, rows: &Rows, renews: bool) -> Result<()> {
     let rtl = Origin::new(machine)?.rtl;
     let mut own: Vec<Value> = rows.all().iter().filter(|row| row["preset"] == machine.name).cloned().collect();
     let names: Vec<String> = cases::all(false).iter().map(Case::to_string).collect();
     own.sort_by_key(|row| names.iter().position(|name| row["case"] == name.as_str()).unwrap_or(names.len()));
-    for row in own.iter_mut().filter(|row| row["rtl"] != rtl.as_str()) {
-        row["case"] = format!("{} (earlier RTL)", row["case"].as_str().unwrap_or("")).into();
+    for row in &mut own {
+        let case = row["case"].as_str().unwrap_or_default();
+        match (row["rtl"] == rtl.as_str(), rows.is_of_earlier_programs(row)) {
+            (false, _) => row["case"] = format!("{case}{EARLIER_RTL}").into(),
+            (true, true) => row["case"] = format!("{case}{EARLIER_PROGRAMS}").into(),
+            _ => {}
+        }
     }
     let tables = markdown::tables(&own, luts(machine)?);
     println!("{tables}");
@@ -119,7 +128,8 @@ fn report(machine: &Machine, rows: &Rows, renews: bool) -> Result<()> {
     write(&figures.join("kv260-roofline.svg"), &picture::roofline(&own, "measured", roof))?;
     for row in own.iter().filter(|row| row["memory"] == "measured") {
         if let Some(text) = picture::timeline(row) {
-            let case = row["case"].as_str().unwrap_or("case").trim_end_matches(" (earlier RTL)");
+            let case = row["case"].as_str().unwrap_or("case");
+            let case = case.trim_end_matches(EARLIER_RTL).trim_end_matches(EARLIER_PROGRAMS);
             write(&figures.join(format!("kv260-{case}.svg")), &text)?;
         }
     }

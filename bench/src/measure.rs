@@ -36,10 +36,16 @@ pub fn all(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
             }
         };
         let mut units = Vec::new();
+        let programs: Vec<String> = group.iter().map(|case| rows::programs(&image, case)).collect();
+        if cli.layers.is_none() {
+            group.iter().zip(&programs).for_each(|(case, programs)| rows.compiled(case, programs));
+            rows.write()?;
+        }
         for (memory, timing) in &memories {
-            for case in group.iter().filter(|case| named || *memory == MEMORIES[0] || case.compared()) {
-                let programs = rows::programs(&image, case);
-                if cli.again || cli.layers.is_some() || !rows.has(case, memory, &origin, &programs) {
+            let chosen = |(case, _): &(&Case, &String)| named || *memory == MEMORIES[0] || case.compared();
+            for (case, programs) in group.iter().zip(&programs).filter(chosen) {
+                if cli.again || cli.layers.is_some() || !rows.has(case, memory, &origin, programs) {
+                    let programs = programs.clone();
                     units.push(Unit { memory, timing: timing.clone(), case: case.clone(), programs });
                 }
             }

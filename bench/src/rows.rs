@@ -46,46 +46,70 @@ impl Origin {
     }
 }
 
-/// A short hash of the programs that a case runs: those for one bank of slots, in a prompt those for two as well.
+/// A short hash of the programs that a case runs: one for one bank of slots; in a prompt also those for two banks, and those
+/// before the last pass.
 pub fn programs(image: &DeviceImage, case: &Case) -> String {
-    let wide = image.wide.as_ref().filter(|_| matches!(case.kind, Kind::Prefill { .. }));
+    let prompt = matches!(case.kind, Kind::Prefill { .. });
+    let wide = image.wide.as_ref().filter(|_| prompt);
     let of = |programs: &Programs| {
         let last = match case.head {
             Head::Exact => Some(&programs.full),
             Head::Shortlist => programs.shortlist.as_ref(),
         };
-        let all = [Some(&programs.body), last].into_iter().flatten().flat_map(|program| &program.descriptors);
+        let all = [Some(&programs.body).filter(|_| prompt), last]
+            .into_iter()
+            .flatten()
+            .flat_map(|program| &program.descriptors);
         all.map(|d| Descriptor::to_bytes(d).to_vec()).collect::<Vec<_>>()
     };
     short([Some(&image.narrow), wide].into_iter().flatten().flat_map(of))
 }
 
-/// Multiply-adds that a token's matrices, head and attention stand for.
+/// Multiply-adds that a token's matrices, head and attention stand for; `heads`: share of the tokens whose logits are
+/// wanted. The others need no more than keys and values of the last layer.
 pub fn multiply_adds(config: &ModelConfig, context: f64, heads: f64) -> f64 {
     let c = config;
-    let layer = 2 * c.q_dim() * c.hidden + 2 * c.kv_dim() * c.hidden + 3 * c.ffn * c.hidden;
+    let kept = (2 * c.kv_dim() * c.hidden) as f64;
     let attention = 2.0 * c.q_dim() as f64 * (context + 1.0);
-    c.layers as f64 * (layer as f64 + attention) + heads * (c.vocab * c.hidden) as f64
+    let rest = (2 * c.q_dim() * c.hidden + 3 * c.ffn * c.hidden) as f64 + attention;
+    (c.layers - 1) as f64 * (kept + rest) + kept + heads * (rest + (c.vocab * c.hidden) as f64)
 }
 
 /// The results in a file.
 pub struct Rows {
     path: PathBuf,
     rows: Vec<Value>,
+    /// Hash of the RTL of the last result.
+    rtl: Value,
+    /// Hash of the programs of each case, as last compiled.
+    programs: Map<String, Value>,
 }
 
 impl Rows {
     /// Those that the file has, if there is one.
     pub fn open(path: &Path) -> Result<Rows> {
-        let rows = match std::fs::read_to_string(path) {
+        let (rows, rtl, programs) = match std::fs::read_to_string(path) {
             Ok(text) => {
                 let all: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-                all["rows"].as_array().cloned().with_context(|| format!("{}: no list `rows`", path.display()))?
+                let rows = all["rows"].as_array().cloned();
+                let rows = rows.with_context(|| format!("{}: no list `rows`", path.display()))?;
+                (rows, all["rtl"].clone(), all["programs"].as_object().cloned().unwrap_or_default())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Default::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        Ok(Rows { path: path.to_path_buf(), rows })
+        Ok(Rows { path: path.to_path_buf(), rows, rtl, programs })
+    }
+
+    /// Keeps in mind what the compiler makes of a case today.
+    pub fn compiled(&mut self, case: &Case, programs: &str) {
+        self.programs.insert(case.to_string(), programs.into());
+    }
+
+    /// Whether the compiler made other programs of the case when it was compiled last.
+    pub fn is_of_earlier_programs(&self, row: &Value) -> bool {
+        let today = row["case"].as_str().and_then(|case| self.programs.get(case));
+        today.is_some_and(|today| *today != row["programs"])
     }
 
     /// All of them.
@@ -105,14 +129,20 @@ impl Rows {
 
     /// Enters a result, in place of an older one, and writes the file.
     pub fn put(&mut self, row: Value) -> Result<()> {
-        let rtl = row["rtl"].clone();
+        self.rtl = row["rtl"].clone();
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
         match self.place(&text("case"), &text("memory"), &text("preset")) {
             Some(at) => self.rows[at] = row,
             None => self.rows.push(row),
         }
+        self.write()
+    }
+
+    /// Writes the file.
+    pub fn write(&self) -> Result<()> {
         let about = "RTL in Verilator, cycles of whole forward passes; `cargo xtask bench kv260`";
-        let all = json!({ "evidence": "simulated", "about": about, "rtl": rtl, "rows": self.rows });
+        let Rows { rows, rtl, programs, .. } = self;
+        let all = json!({ "evidence": "simulated", "about": about, "rtl": rtl, "programs": programs, "rows": rows });
         let temporary = self.path.with_extension("tmp");
         let write = || -> std::io::Result<()> {
             std::fs::write(&temporary, serde_json::to_string_pretty(&all)? + "\n")?;

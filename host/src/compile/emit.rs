@@ -70,6 +70,8 @@ pub(super) struct Emitter<'a> {
     pub shape: &'a DeviceShape,
     /// Banks of slots that the program works on.
     pub banks: usize,
+    /// Those that what comes is emitted for: all, or the last one where nobody needs the others' results.
+    pub active: Range<usize>,
     /// Places of the first bank; those of the second lie as far from the start of its part.
     map: VectorMap,
     pub label: u16,
@@ -90,6 +92,8 @@ pub(super) struct Emitter<'a> {
     /// Descriptors put off until the first bank's first round of the next matrix.
     late: Vec<Descriptor>,
     putting_off: bool,
+    /// The program that ends with the last layer's keys and values.
+    pub body: Option<(Vec<Descriptor>, Counts)>,
 }
 
 impl<'a> Emitter<'a> {
@@ -99,6 +103,7 @@ impl<'a> Emitter<'a> {
         Emitter {
             shape,
             banks,
+            active: 0..banks,
             map,
             label: LABEL_NONE,
             stored: banks == 1,
@@ -114,6 +119,7 @@ impl<'a> Emitter<'a> {
             normed: vec![false; banks],
             late: Vec::new(),
             putting_off: false,
+            body: None,
         }
     }
 
@@ -157,6 +163,18 @@ impl<'a> Emitter<'a> {
         let result = then(self);
         self.putting_off = false;
         result
+    }
+
+    /// Where all keys and values are written: a pass whose logits nobody wants ends here, and what follows serves the
+    /// logits of the last bank.
+    pub fn end_body(&mut self) {
+        let (mut body, mut hazards) = (self.program.clone(), self.hazards.clone());
+        for mut d in self.late.iter().copied() {
+            hazards.enter(&mut d, self.shape);
+            body.push(d);
+        }
+        self.body = Some((body, self.counts.clone()));
+        self.active = self.banks - 1..self.banks;
     }
 
     /// The vector that matrices read has changed, in all banks.
@@ -273,9 +291,9 @@ impl<'a> Emitter<'a> {
         mut then: impl FnMut(&mut Self, usize, usize) -> Result<(), CompileError>,
     ) -> Result<(), CompileError> {
         for Range { start: first, end } in self.together(items, order.large_last) {
-            for bank in 0..self.banks {
+            for bank in self.active.clone() {
                 for (number, item) in items.iter().enumerate().take(end).skip(first) {
-                    if bank == 0 {
+                    if bank == self.active.start {
                         self.select(item.matrix.rounds[item.round].layout.sherry)?;
                     }
                     self.activate_for(bank, input, item)?;
@@ -284,7 +302,7 @@ impl<'a> Emitter<'a> {
                         for d in std::mem::take(&mut self.late) {
                             self.enter(d);
                         }
-                        if bank + 1 < self.banks {
+                        if bank + 1 < self.active.end {
                             self.activate_for(bank + 1, input, &items[first])?;
                         }
                     }
@@ -304,7 +322,7 @@ impl<'a> Emitter<'a> {
 
     /// Rounds that are held together: as many as fit, counted from the first one on or from the last one back.
     fn together(&self, items: &[Item<'_, '_>], from_last: bool) -> Vec<Range<usize>> {
-        let limit = if self.banks == 1 { 0 } else { self.shape.buffer_words / 16 * 15 };
+        let limit = if self.active.len() == 1 { 0 } else { self.shape.buffer_words / 16 * 15 };
         let mut order: Vec<usize> = (0..items.len()).collect();
         if from_last {
             order.reverse();
@@ -344,7 +362,7 @@ impl<'a> Emitter<'a> {
             }
             self.counts.mults += (segments.len() * tile.len()) as u64;
         }
-        if bank == 0 {
+        if bank == self.active.start {
             self.push_plane(&segments, tile.len(), round.layout.cols, || matrix.trits(rows, round));
         }
         let halves = if matches!(mode, epilogue::SILU | epilogue::RELU2) { 2 } else { 1 };
@@ -360,8 +378,8 @@ impl<'a> Emitter<'a> {
             &[
                 ("bank", bank as u64),
                 ("act", self.segment(bank) as u64),
-                ("hold", u64::from(bank + 1 < self.banks)),
-                ("again", u64::from(bank + 1 < self.banks && last_of_bank)),
+                ("hold", u64::from(bank + 1 < self.active.end)),
+                ("again", u64::from(bank + 1 < self.active.end && last_of_bank)),
                 ("total", (tile.len() * segments.len()) as u64),
                 ("words", tile.len() as u64),
                 ("segs", segments.len() as u64),

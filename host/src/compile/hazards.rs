@@ -40,6 +40,7 @@ impl Place {
 }
 
 /// A command of a unit.
+#[derive(Clone)]
 struct Work {
     /// Its bit in a wait mask.
     unit: u32,
@@ -105,7 +106,7 @@ fn works(d: &Descriptor, shape: &DeviceShape) -> Vec<Work> {
 const UNITS: usize = wait::ALL.count_ones() as usize;
 
 /// All commands of a program so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Hazards {
     /// Commands of each unit, and how many of them are done, whatever the units' speeds.
     issued: [u32; UNITS],

@@ -41,7 +41,7 @@ pub struct Program {
 /// Programs for passes on some banks of slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Programs {
-    /// All layers, no head: for tokens whose logits nobody wants.
+    /// Up to the keys and values of the last layer: for tokens whose logits nobody wants.
     pub body: Program,
     /// All layers and the head, for the slots of the last bank.
     pub full: Program,
@@ -192,14 +192,21 @@ struct Draft {
     program: Vec<Descriptor>,
     starts: Vec<usize>,
     counts: Counts,
-    body: (usize, Counts),
+    /// Where the head begins.
+    layers: (usize, Counts),
+    body: (Vec<Descriptor>, Counts),
 }
 
 impl Draft {
-    /// The whole program, or only its layers.
-    fn complete(&self, at: &Streams, shape: &DeviceShape, head: bool) -> Result<Vec<Descriptor>, CompileError> {
-        let (len, counts) = if head { (self.program.len(), &self.counts) } else { (self.body.0, &self.body.1) };
-        complete(shape, &self.program[..len], &self.starts, at, counts)
+    /// The whole program.
+    fn full(&self, at: &Streams, shape: &DeviceShape) -> Result<Vec<Descriptor>, CompileError> {
+        complete(shape, &self.program, &self.starts, at, &self.counts)
+    }
+
+    /// Up to the last layer's keys and values.
+    fn body(&self, at: &Streams, shape: &DeviceShape) -> Result<Vec<Descriptor>, CompileError> {
+        let (body, counts) = &self.body;
+        complete(shape, body, &self.starts[..counts.weights.len()], at, counts)
     }
 
     /// The whole program with a head in two steps.
@@ -211,10 +218,10 @@ impl Draft {
         [ranks, groups]: &[Region; 2],
     ) -> Result<Vec<Descriptor>, CompileError> {
         // the ranking plane comes right after the layers' weights, so it is read ahead like them
-        let (body, ends) = &self.body;
-        let starts: Vec<usize> = self.starts.iter().copied().filter(|start| start < body).collect();
+        let (layers, ends) = &self.layers;
+        let starts: Vec<usize> = self.starts.iter().copied().filter(|start| start < layers).collect();
         let mut all = self.program.clone();
-        let head = all.split_off(*body);
+        let head = all.split_off(*layers);
         all.extend(steps.head(shape, &head, groups)?);
         all.insert(starts.last().map_or(1, |start| start + 1), steps.ranks(shape, ranks)?);
         let counts = Counts { rows: self.counts.rows, norms: self.counts.norms, ..ends.clone() };
@@ -225,7 +232,7 @@ impl Draft {
 /// Takes a program's small streams into the layout.
 fn draft(
     layout: &mut Layout,
-    (e, body): Emitted<'_>,
+    (e, layers): Emitted<'_>,
     name: &str,
     [embed, rope]: [u64; 2],
 ) -> Result<(Draft, Streams, Vec<WeightRun>), CompileError> {
@@ -236,12 +243,12 @@ fn draft(
         rows: layout.add(format!("{name}rows"), e.rows.finish(0)),
         mults: layout.add(format!("{name}multipliers"), e.mults.finish(0)),
     };
-    let mut program = e.program;
-    for d in program.iter_mut().filter(|d| d.op() == Some(Op::Gather)) {
+    let (mut program, mut body) = (e.program, e.body.unwrap_or_default());
+    for d in program.iter_mut().chain(&mut body.0).filter(|d| d.op() == Some(Op::Gather)) {
         d.set("embed", embed)?;
         d.set("rope", rope)?;
     }
-    Ok((Draft { program, starts: e.starts, counts: e.counts, body }, at, e.runs))
+    Ok((Draft { program, starts: e.starts, counts: e.counts, layers, body }, at, e.runs))
 }
 
 /// Lays everything out and completes the programs.
@@ -256,10 +263,10 @@ pub(super) fn assemble(
     let streams = narrow.0.runs.len() as u64 + 3;
     let program_bytes = |len: usize| shape.packets((len as u64 + streams + 1) * BYTES as u64) * PACKET;
     let listed = shortlist.is_some();
-    let mut lines = |(e, body): &Emitted<'_>| {
-        let all = e.program.len();
+    let mut lines = |(e, _): &Emitted<'_>| {
+        let (all, body) = (e.program.len(), e.body.as_ref().map_or(0, |body| body.0.len()));
         let shortlist = if listed { layout.place(program_bytes(all + 3)) } else { 0 };
-        [layout.place(program_bytes(body.0)), layout.place(program_bytes(all)), shortlist]
+        [layout.place(program_bytes(body)), layout.place(program_bytes(all)), shortlist]
     };
     let narrow_lines = lines(&narrow);
     let wide_lines = wide.as_ref().map(lines);
@@ -279,8 +286,8 @@ pub(super) fn assemble(
         let listed =
             shortlist.as_ref().map(|(steps, regions)| draft.shortlist(at, shape, steps, regions)).transpose()?;
         Ok(Programs {
-            body: program(lines[0], draft.complete(at, shape, false)?),
-            full: program(lines[1], draft.complete(at, shape, true)?),
+            body: program(lines[0], draft.body(at, shape)?),
+            full: program(lines[1], draft.full(at, shape)?),
             shortlist: listed.map(|listed| program(lines[2], listed)),
         })
     };

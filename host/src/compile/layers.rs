@@ -1,6 +1,6 @@
 //! The order of a pass: embedding, layers, head.
 
-use super::emit::{Emitter, Input, Order};
+use super::emit::{Emitter, Input, Item, Order};
 use super::error::CompileError;
 use super::matrix::{Layout, Matrix, head_tiles};
 use super::memory::{CacheGeometry, Heads};
@@ -58,7 +58,8 @@ impl<'a> LayerPlan<'a> {
         self.matrices().iter().all(|matrix| matrix.fits_ring(shape))
     }
 
-    /// Attention, then the feed-forward network.
+    /// Attention, then the feed-forward network. Of the last layer only keys and values are for all banks: what follows
+    /// them is the logits', which are those of the last bank.
     pub fn emit(
         &self,
         e: &mut Emitter<'_>,
@@ -71,7 +72,8 @@ impl<'a> LayerPlan<'a> {
         let norm = |weights: &'a [f32]| Some((weights, c.rms_eps));
         let x = Input { src: map.x, cols: c.hidden, norm: norm(&self.layer.attn_norm) };
         e.new_input();
-        self.attention(e, x, &Geometry { c, heads, cache, layer: index as u64 * cache.layer })?;
+        let last = index + 1 == c.layers;
+        self.attention(e, x, &Geometry { c, heads, cache, layer: index as u64 * cache.layer }, last)?;
         let mixed = Input { src: map.q, cols: c.q_dim(), norm: self.layer.attn_sub_norm.as_deref().and_then(norm) };
         e.new_input();
         e.matrix(&self.o, mixed, map.x)?;
@@ -82,10 +84,9 @@ impl<'a> LayerPlan<'a> {
         e.matrix(&self.down, gated, map.x)
     }
 
-    /// Keys, values, queries, their codes, and attention. Codes of a tile's heads are emitted behind the bank's next
-    /// tile, attention behind the one after it, so that the engine always has something to do. For one bank attention
-    /// takes all heads at once, for several it takes those of a tile of queries.
-    fn attention(&self, e: &mut Emitter<'_>, x: Input<'a>, g: &Geometry<'_>) -> Result<(), CompileError> {
+    /// Keys, values, queries, their codes, and attention. For one bank attention takes all heads at once, for several it
+    /// takes those of a tile of queries.
+    fn attention(&self, e: &mut Emitter<'_>, x: Input<'a>, g: &Geometry<'_>, last: bool) -> Result<(), CompileError> {
         let map = e.map(0);
         let of_matrix = |matrix: &Matrix<'a>, all: fn(Range<usize>) -> Codes, unit: usize| {
             let tiles = matrix.tiles(e.shape)?;
@@ -101,7 +102,7 @@ impl<'a> LayerPlan<'a> {
         let queries = of_matrix(&self.q, Codes::Queries, self.q.unit * g.c.group())?;
         let all = [(&self.k, map.k, keys), (&self.v, map.v, values), (&self.q, map.q, queries)];
         // heads by heads if all are cut so, otherwise all keys, all values, all queries
-        let by_heads = self.k.cut_at_heads() && self.v.cut_at_heads();
+        let by_heads = self.k.cut_at_heads() && self.v.cut_at_heads() && !last;
         let mut order = Vec::new();
         for (matrix, place, tiles) in all {
             for (number, (tile, codes)) in tiles.into_iter().enumerate() {
@@ -110,25 +111,50 @@ impl<'a> LayerPlan<'a> {
             }
         }
         order.sort_by_key(|(rank, ..)| *rank);
-        let (mut items, mut codes) = (Vec::new(), Vec::new());
+        let (mut items, mut codes, mut kept) = (Vec::new(), Vec::new(), 0);
         for (_, matrix, place, tile, of_tile) in order {
             items.extend(matrix.items(&tile, place));
             codes.resize_with(items.len(), || None);
             codes[items.len() - 1] = of_tile;
+            if !std::ptr::eq(matrix, &self.q) {
+                kept = items.len();
+            }
         }
+        if last {
+            self.heads(e, x, g, (&items[..kept], &codes[..kept]))?;
+            e.end_body();
+            (items, codes) = (items.split_off(kept), codes.split_off(kept));
+        }
+        self.heads(e, x, g, (&items, &codes))?;
+        match e.banks {
+            1 => g.attend(e, &Codes::Queries(0..g.c.kv_heads), 0),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tiles of keys, values and queries, and what follows them. Codes of a tile's heads are emitted behind the bank's
+    /// next tile, attention behind the one after it, so that the engine always has something to do.
+    fn heads(
+        &self,
+        e: &mut Emitter<'_>,
+        x: Input<'a>,
+        g: &Geometry<'_>,
+        (items, codes): (&[Item<'_, 'a>], &[Option<Codes>]),
+    ) -> Result<(), CompileError> {
         let mut late = vec![Late::default(); e.banks];
         // the next bank's codes come first of all, so that nothing of this bank holds them up
-        e.items(&items, x, Order { ahead: 1, large_last: true }, |e, bank, number| {
+        e.items(items, x, Order { ahead: 1, large_last: true }, |e, bank, number| {
             // a bank that is through goes on behind the next bank's tiles, a step a tile: attention before the next
             // bank's codes, which would hold it up, its own last codes behind those, which are ready before them
-            let through = bank > 0 && late[bank - 1].seen >= items.len();
+            let through = bank > e.active.start && late[bank - 1].seen >= items.len();
             let attends = through && matches!(late[bank - 1].ready, Some(Codes::Queries(_)));
             if attends {
                 late[bank - 1].step(e, g, bank - 1, &None)?;
             }
             // codes of the last two tiles, and what follows them, wait until the first bank's activations of the next
             // matrix are made
-            let from_last = if e.banks > 1 && bank + 1 == e.banks { items.len() - number } else { usize::MAX };
+            let from_last =
+                if e.active.len() > 1 && bank + 1 == e.active.end { items.len() - number } else { usize::MAX };
             match from_last {
                 1 => e.put_off(|e| late[bank].step(e, g, bank, &codes[number]))?,
                 2 => {
@@ -142,14 +168,12 @@ impl<'a> LayerPlan<'a> {
                 false => Ok(()),
             }
         })?;
-        if e.banks == 1 {
-            late[0].finish(e, g, 0)?;
-            return g.attend(e, &Codes::Queries(0..g.c.kv_heads), 0);
-        }
-        for (bank, late) in late.iter_mut().enumerate() {
-            match bank + 1 == e.banks {
-                true => e.put_off(|e| late.finish(e, g, bank))?,
-                false => late.finish(e, g, bank)?,
+        // one bank's attention comes before the next matrix, which reads what it makes; codes of keys and values do not
+        let queries = codes.iter().flatten().any(|codes| matches!(codes, Codes::Queries(_)));
+        for bank in e.active.clone() {
+            match bank + 1 == e.active.end && !(queries && e.active.len() == 1) {
+                true => e.put_off(|e| late[bank].finish(e, g, bank))?,
+                false => late[bank].finish(e, g, bank)?,
             }
         }
         Ok(())

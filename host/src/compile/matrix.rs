@@ -140,26 +140,37 @@ impl<'a> Matrix<'a> {
         (0..self.rounds.len()).map(move |round| Item { matrix: self, tile: tile.clone(), place, round })
     }
 
+    /// Segments of the longest round.
+    fn segments(&self) -> usize {
+        self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(1)
+    }
+
     /// Most words of a tile, by the ring where banks share weights.
     pub fn most_words(&self, shape: &DeviceShape) -> usize {
         if shape.banks == 1 {
             return shape.tile_words();
         }
-        let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(1);
-        shape.shared_words(segments).clamp(self.unit, shape.tile_words().max(self.unit))
+        shape.shared_words(self.segments()).clamp(self.unit, shape.tile_words().max(self.unit))
     }
 
     /// Words of each tile: as few tiles as fit, of about equal size.
     pub fn tiles(&self, shape: &DeviceShape) -> Result<Vec<Range<usize>>, CompileError> {
         let (what, rows) = (format!("rows of the smallest tile of {}", self.name), self.unit * shape.rows);
         at_most(what, rows, shape.tile_rows, "choose a preset with a larger tile")?;
-        let even = || tiles(self.order.len() / shape.rows, self.unit, self.most_words(shape));
+        let even = || {
+            let words = self.order.len() / shape.rows;
+            let limit = match shape.banks {
+                1 => shape.tile_words(),
+                _ => shape.shared_tile(words, self.unit, self.segments()),
+            };
+            tiles(words, self.unit, limit)
+        };
         Ok(self.cuts.clone().unwrap_or_else(even))
     }
 
     /// Whether the weights of every round of every tile fit the ring, so that they can come once more.
     pub fn fits_ring(&self, shape: &DeviceShape) -> bool {
-        let segments = self.rounds.iter().map(|round| round.layout.segments().len()).max().unwrap_or(0);
+        let segments = self.segments();
         let words = self.tiles(shape).unwrap_or_default().iter().map(Range::len).max().unwrap_or(0);
         words * segments <= shape.buffer_words && segments <= shape.segments / shape.banks
     }

@@ -103,7 +103,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// The program for so many banks, and where its head begins.
+    /// The program for so many banks, and what it takes from streams up to its head.
     fn emit(
         &self,
         shape: &'a DeviceShape,
@@ -127,9 +127,9 @@ impl<'a> Model<'a> {
         for (index, plan) in self.plans.iter().enumerate() {
             plan.emit(&mut e, self.config, (self.heads, self.cache), index)?;
         }
-        let body = (e.program.len(), e.counts.clone());
+        let layers = (e.program.len(), e.counts.clone());
         layers::head(&mut e, self.weights, self.head)?;
-        Ok((e, body))
+        Ok((e, layers))
     }
 }
 

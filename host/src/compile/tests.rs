@@ -324,6 +324,19 @@ fn banks_share_weights() {
         program.descriptors.iter().filter(weights).map(|d| (d.get("addr"), d.get("words"))).collect::<Vec<_>>()
     };
     assert_eq!((words(&wide.body), words(&wide.full)), (words(&image.narrow.body), words(&image.narrow.full)));
+    let last = config.layers as u16 - 1;
+    let of_last = |program: &Program, op: Op, bank: u32| {
+        let of = |d: &&Descriptor| d.op() == Some(op) && d.label() == last && d.get("bank") == bank;
+        program.descriptors.iter().filter(of).count()
+    };
+    for op in [Op::Quant, Op::Linear, Op::Attend] {
+        let [body, full] = [&wide.body, &wide.full].map(|program| [0, 1].map(|bank| of_last(program, op, bank)));
+        // keys and values of both banks, the rest of the last one alone
+        assert_eq!([body[0], body[0]], [body[1], full[0]], "{op:?}");
+        assert!(full[1] > full[0], "{op:?}");
+        assert!(of_last(&image.narrow.full, op, 0) > of_last(&image.narrow.body, op, 0), "{op:?}");
+    }
+    assert_eq!(of_last(&wide.body, Op::Attend, 0) + of_last(&image.narrow.body, Op::Attend, 0), 0);
     let narrow = DeviceShape { vm_words: 2 * image.vectors.words - 1, ..tiny };
     assert_eq!(compile(&weights, &narrow, Options::default()).unwrap().wide, None);
 }

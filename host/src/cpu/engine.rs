@@ -148,8 +148,8 @@ impl Engine for CpuEngine {
         });
         if reserved.is_ok() {
             for chunk in items.chunks(CHUNK) {
-                self.run(chunk, &mut caches);
-                self.logits(chunk, &mut results);
+                let kept = self.run(chunk, &mut caches);
+                self.logits(&kept, &mut results);
             }
             for (cache, step) in caches.iter_mut().zip(steps) {
                 cache.len += step.tokens.len();
@@ -190,8 +190,9 @@ impl CpuEngine {
         Ok(items)
     }
 
-    /// Runs a chunk through all blocks; leaves the residual stream in `state.x`.
-    fn run(&mut self, items: &[Item], caches: &mut [Cache]) {
+    /// Runs a chunk through all blocks; leaves the residual stream of the tokens whose logits are wanted in `state.x` and
+    /// returns them. The others end with their keys and values of the last block.
+    fn run(&mut self, items: &[Item], caches: &mut [Cache]) -> Vec<Item> {
         let hidden = self.config.hidden;
         self.state.x.resize(items.len(), hidden);
         let mut row = vec![0.0; hidden];
@@ -199,36 +200,62 @@ impl CpuEngine {
             self.embed.read_row(&self.store, item.token as usize, &mut row);
             self.state.x.set_token(index, &row);
         }
+        let mut items = items.to_vec();
         for layer in 0..self.blocks.len() {
-            self.project_qkv(layer, items, caches);
-            self.attend(layer, items, caches);
+            self.project_qkv(layer, &items, caches);
+            if layer + 1 == self.blocks.len() {
+                self.keep_wanted(&mut items);
+                if items.is_empty() {
+                    break;
+                }
+            }
+            self.attend(layer, &items, caches);
             self.project_o(layer);
             self.project_gate_up(layer, items.len());
             self.project_down(layer);
         }
+        items
     }
 
-    /// Appends the wanted logits of a chunk to the results of their steps.
+    /// Goes on with the tokens whose logits are wanted: their residual stream and queries move together.
+    fn keep_wanted(&mut self, items: &mut Vec<Item>) {
+        let (all, dim, heads) = (items.len(), self.config.head_dim, self.config.heads);
+        let wanted: Vec<usize> = (0..all).filter(|&index| items[index].wanted).collect();
+        if wanted.len() == all {
+            return;
+        }
+        let State { x, query_codes, query_scales, .. } = &mut self.state;
+        let mut rows = vec![Vec::new(); wanted.len()];
+        wanted.iter().zip(&mut rows).for_each(|(&token, row)| x.copy_token(token, row));
+        x.resize(wanted.len(), self.config.hidden);
+        rows.iter().enumerate().for_each(|(token, row)| x.set_token(token, row.as_flattened()));
+        for (to, from) in (0..heads).flat_map(|head| wanted.iter().map(move |token| head * all + token)).enumerate() {
+            query_codes.copy_within(from * dim..(from + 1) * dim, to * dim);
+            query_scales[to] = query_scales[from];
+        }
+        items.retain(|item| item.wanted);
+    }
+
+    /// Appends the logits of tokens to the results of their steps.
     fn logits(&mut self, items: &[Item], results: &mut [Vec<f32>]) {
         let hidden = self.config.hidden;
         let table = self.head.as_ref().unwrap_or(&self.embed);
-        let wanted: Vec<usize> = (0..items.len()).filter(|&i| items[i].wanted).collect();
-        if wanted.is_empty() {
+        if items.is_empty() {
             return;
         }
         let acts = &mut self.state.head;
-        acts.begin(self.isa, plain_shape(table.rows(), hidden), hidden, wanted.len());
-        let mut scales = Vec::with_capacity(wanted.len());
+        acts.begin(self.isa, plain_shape(table.rows(), hidden), hidden, items.len());
+        let mut scales = Vec::with_capacity(items.len());
         let (mut codes, mut work, mut buffer) = (vec![0; hidden], vec![0.0; hidden], Vec::new());
         let writer = acts.writer();
-        for (row, &item) in wanted.iter().enumerate() {
-            let x = self.state.x.token(item, &mut buffer);
+        for token in 0..items.len() {
+            let x = self.state.x.token(token, &mut buffer);
             let norm = (self.final_norm.as_slice(), self.config.rms_eps);
             scales.push(vector::norm_quantize(self.isa, x, norm, &mut work, &mut codes));
             // SAFETY: one thread.
-            unsafe { writer.token(row, &codes) };
+            unsafe { writer.token(token, &codes) };
         }
-        let mut all = vec![0.0; wanted.len() * table.rows()];
+        let mut all = vec![0.0; items.len() * table.rows()];
         let out = Shared::new(&mut all);
         let acts = &self.state.head;
         self.pool.run(table.rows().div_ceil(head::UNIT_ROWS), &|_, unit| {
@@ -237,14 +264,14 @@ impl CpuEngine {
             // SAFETY: a unit's rows are its own.
             unsafe { table.logits(self.isa, &self.store, rows, acts, &scales, &out) };
         });
-        if let [item] = wanted[..]
-            && results[items[item].step].is_empty()
+        if let [item] = items
+            && results[item.step].is_empty()
         {
-            results[items[item].step] = all;
+            results[item.step] = all;
             return;
         }
-        for (&item, logits) in wanted.iter().zip(all.chunks_exact(table.rows())) {
-            results[items[item].step].extend_from_slice(logits);
+        for (item, logits) in items.iter().zip(all.chunks_exact(table.rows())) {
+            results[item.step].extend_from_slice(logits);
         }
     }
 }

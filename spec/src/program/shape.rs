@@ -133,6 +133,21 @@ impl DeviceShape {
         half.max(self.build_words().min(most))
     }
 
+    /// Words of the tiles of a matrix of `words` words, where banks share weights: as few tiles as [`Self::shared_words`]
+    /// allows, or one fewer if tables would take longer than a segment of theirs and three quarters of the ring are room
+    /// enough. A multiple of `unit`.
+    pub fn shared_tile(&self, words: usize, unit: usize, segments: usize) -> usize {
+        let largest = |limit: usize| limit.min(self.tile_words()).max(unit);
+        let units = words.div_ceil(unit);
+        let of = |tiles: usize| units.div_ceil(tiles) * unit;
+        let tiles = units.div_ceil(largest(self.shared_words(segments)) / unit);
+        let fits = |size: usize| size <= largest(self.buffer_words / 4 * 3 / segments);
+        match tiles > 1 && of(tiles) < self.build_words() && fits(of(tiles - 1)) {
+            true => of(tiles - 1),
+            false => of(tiles),
+        }
+    }
+
     /// Bytes of the payload of a packet.
     pub fn payload(&self) -> usize {
         PACKET as usize - self.beat()
@@ -258,6 +273,12 @@ mod tests {
         assert_eq!((s.weight_bytes(5, false), s.weight_bytes(4, true)), (96, 80));
         // half of the ring; where that is less than tables take, as much as they do, up to three quarters
         assert_eq!((s.build_words(), [27, 72, 86].map(|segs| s.shared_words(segs))), (115, [213, 115, 107]));
+        // down of 2B-4T, of Falcon3-1B, of 2B-4T with Sherry weights; a matrix that is one tile
+        assert_eq!(
+            [(640, 72), (512, 86), (640, 54), (100, 72)].map(|(w, s)| kv260().shared_tile(w, 1, s)),
+            [128, 103, 128, 100]
+        );
+        assert_eq!(kv260().shared_tile(3456, 2, 27), 204);
         assert_eq!(DeviceShape { rows: 3, ..kv260() }.lanes(), 1);
         assert_eq!(DeviceShape { rows: 12, ..kv260() }.runs(), 3);
     }

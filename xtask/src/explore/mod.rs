@@ -72,19 +72,19 @@ fn predicted(machine: &Machine, row: &Value) -> Result<Option<f64>> {
     }))
 }
 
-/// Compares formula and the results of the last measured RTL; returns the largest difference in percent.
+/// Compares formula and the results of the last measured RTL and of today's programs; returns the largest difference in percent.
 fn compare(machine: &Machine) -> Result<f64> {
     let path = root().join("bench").join(format!("{}.json", machine.name));
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let all: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     println!("| case | memory | RTL cycles | formula | difference % |\n|---|---|--:|--:|--:|");
     let mut worst = 0.0f64;
-    for row in all["rows"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|row| row["head"] == "exact" && (all["rtl"].is_null() || row["rtl"] == all["rtl"]))
-    {
+    let today = |row: &&Value| {
+        let programs = row["case"].as_str().and_then(|case| all["programs"].get(case));
+        let of_today = |of: &Value, today: &Value| today.is_null() || of == today;
+        of_today(&row["rtl"], &all["rtl"]) && of_today(&row["programs"], programs.unwrap_or(&Value::Null))
+    };
+    for row in all["rows"].as_array().into_iter().flatten().filter(|row| row["head"] == "exact").filter(today) {
         let Some(formula) = predicted(machine, row)? else { continue };
         let rtl = row["cycles"].as_f64().context("a row without cycles")?;
         let off = 100.0 * (formula - rtl) / rtl;

@@ -164,17 +164,12 @@ impl Clock<'_> {
 /// Cycles of a pass of a model.
 pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass) -> f64 {
     let e = &machine.engine;
-    let (codes, group) = (u64::from(e.tables * e.rows), if pass.sherry { 4 } else { 3 });
-    let words_of =
-        |rows: u64, cols: u64, group: u64| rows.div_ceil(e.rows.into()) * cols.div_ceil(group * u64::from(e.tables));
-    let layer = [
-        (model.q + 2 * model.kv, model.hidden),
-        (model.hidden, model.q),
-        (2 * model.ffn, model.hidden),
-        (model.hidden, model.ffn),
-    ];
-    let words: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
-    let head = pass.planes * words_of(model.vocab, model.hidden, 3);
+    let (codes, group) = (u64::from(e.tables * e.rows), group(pass));
+    let all = |matrices: &[(u64, u64)]| matrices.iter().map(|&matrix| words_of(machine, matrix, group)).sum::<u64>();
+    let (layer, kept) = (all(&matrices(model)), all(&[(2 * model.kv, model.hidden)]));
+    // without logits the last layer ends with its keys and values
+    let words = (model.layers - 1) * layer + if pass.planes > 0 { layer } else { kept };
+    let head = pass.planes * words_of(machine, (model.vocab, model.hidden), 3);
     let port_bytes = f64::from(machine.port_bits / 8);
     let per_word = |sherry: bool| {
         let bits = if sherry { 5.0 } else { 4.8 };
@@ -187,57 +182,103 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
         held: 0.0,
         room: machine.buffer_words() as f64,
         rate: weights * port_bytes / per_word(pass.sherry),
-        left: (words * model.layers) as f64,
+        left: words as f64,
         groups: pass.slots.div_ceil(machine.vector_tokens.into()) as f64,
         throttle: NORM_WAIT / memory.slowest(machine),
     };
     clock.wait(EMBEDDING * pass.slots as f64);
-    let (wide, shape) = (pass.slots > u64::from(e.tokens), machine.shape());
-    for _ in 0..if wide { model.layers } else { 0 } {
-        // the ring gives each word to both banks
-        let both: u64 = layer.iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
-        clock.work(both as f64, 2.0 * both as f64);
-        // tiles whose words are fewer than the cycles of a segment's tables wait for them, in each bank
-        for (rows, cols) in layer {
-            let (words, segments) = (rows.div_ceil(e.rows.into()), cols.div_ceil(group * u64::from(e.tables)));
-            let most = shape.shared_words(segments as usize).min(shape.tile_words());
-            let tiles = words.div_ceil(most as u64);
-            clock.wait(2.0 * (tiles * segments) as f64 * (TABLES - words as f64 / tiles as f64).max(0.0));
-        }
-        let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
-        let groups = f64::from(machine.token_groups());
-        clock.wait(EXPOSED * columns as f64 * groups);
-        let words = model.ffn.div_ceil(machine.lanes().into()) as f64;
-        let norm = VECTOR + words * (groups * 25.0 / 24.0 + 1.0);
-        let hidden = if pass.sherry { HIDDEN_SHERRY } else { HIDDEN };
-        clock.wait(2.0 * (norm - hidden * clock.room).max(0.0));
-        let (jobs, unit, _) = attention_of(machine, model, pass);
-        let around = 2.0 * (ATTEND + ATTEND_LATENCY * memory.latency);
-        let beside: u64 = layer[..2].iter().map(|(rows, cols)| words_of(*rows, *cols, group)).sum();
-        clock.wait((SHARED * (around + JOB * jobs + unit) - beside as f64).max(0.0));
+    let wide = pass.slots > u64::from(e.tokens);
+    let whole = model.layers - 1;
+    for _ in 0..if wide { whole } else { 0 } {
+        shared_layer(&mut clock, model, memory, pass);
     }
-    for _ in 0..if wide { 0 } else { model.layers } {
+    for _ in 0..if wide { 0 } else { whole } {
         clock.quantise(model.hidden);
-        clock.multiply(&[model.q, model.kv, model.kv], model.hidden, 1, pass.sherry);
-        // keys and values become codes beside the queries' products
-        let heads = model.q / model.head_dim;
-        let head_words = model.head_dim.div_ceil(machine.lanes().into()) as f64;
-        clock.wait((head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
-        attend(&mut clock, model, memory, pass);
-        clock.quantise(model.q);
-        clock.multiply(&[model.hidden], model.q, 1, pass.sherry);
-        clock.quantise(model.hidden);
-        clock.multiply(&[2 * model.ffn], model.hidden, 1, pass.sherry);
-        clock.quantise(model.ffn);
-        clock.multiply(&[model.hidden], model.ffn, 1, pass.sherry);
+        clock.multiply(&[model.kv, model.kv, model.q], model.hidden, 1, pass.sherry);
+        rest_of_layer(&mut clock, model, memory, pass);
     }
+    clock.quantise(model.hidden);
+    if wide {
+        // the other bank's products, while the ring holds their weights
+        clock.work(0.0, kept as f64);
+    }
+    clock.multiply(&[model.kv, model.kv], model.hidden, 1, pass.sherry);
     if pass.planes > 0 {
+        // results of the last bank alone
+        let before = if wide { u64::from(e.tokens) } else { 0 };
+        let last = Pass { slots: pass.slots - before, context: pass.context + before, ..pass };
+        clock.groups = last.slots.div_ceil(machine.vector_tokens.into()) as f64;
+        clock.multiply(&[model.q], model.hidden, 1, pass.sherry);
+        rest_of_layer(&mut clock, model, memory, last);
         clock.rate = weights * port_bytes / per_word(false);
         clock.left += head as f64;
         clock.quantise(model.hidden);
         clock.multiply(&[model.vocab], model.hidden, pass.planes, false);
     }
     clock.now + PASS
+}
+
+/// Matrices of a layer: rows and columns.
+fn matrices(model: &ModelShape) -> [(u64, u64); 4] {
+    [
+        (model.q + 2 * model.kv, model.hidden),
+        (model.hidden, model.q),
+        (2 * model.ffn, model.hidden),
+        (model.hidden, model.ffn),
+    ]
+}
+
+/// Columns of a group of weights.
+fn group(pass: Pass) -> u64 {
+    if pass.sherry { 4 } else { 3 }
+}
+
+/// Words of weights of a matrix.
+fn words_of(machine: &Machine, (rows, cols): (u64, u64), group: u64) -> u64 {
+    let e = &machine.engine;
+    rows.div_ceil(e.rows.into()) * cols.div_ceil(group * u64::from(e.tables))
+}
+
+/// A layer on two banks that share weights.
+fn shared_layer(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
+    let (machine, e) = (clock.machine, &clock.machine.engine);
+    let (shape, group, layer) = (machine.shape(), group(pass), matrices(model));
+    // the ring gives each word to both banks
+    let both: u64 = layer.iter().map(|&matrix| words_of(machine, matrix, group)).sum();
+    clock.work(both as f64, 2.0 * both as f64);
+    // tiles whose words are fewer than the cycles of a segment's tables wait for them, in each bank
+    for (rows, cols) in layer {
+        let (words, segments) = (rows.div_ceil(e.rows.into()), cols.div_ceil(group * u64::from(e.tables)));
+        let tiles = words.div_ceil(shape.shared_tile(words as usize, 1, segments as usize) as u64);
+        clock.wait(2.0 * (tiles * segments) as f64 * (TABLES - words as f64 / tiles as f64).max(0.0));
+    }
+    let columns = (model.q + model.hidden + model.ffn).div_ceil(machine.lanes().into());
+    let groups = f64::from(machine.token_groups());
+    clock.wait(EXPOSED * columns as f64 * groups);
+    let words = model.ffn.div_ceil(machine.lanes().into()) as f64;
+    let norm = VECTOR + words * (groups * 25.0 / 24.0 + 1.0);
+    let hidden = if pass.sherry { HIDDEN_SHERRY } else { HIDDEN };
+    clock.wait(2.0 * (norm - hidden * clock.room).max(0.0));
+    let (jobs, unit, _) = attention_of(machine, model, pass);
+    let around = 2.0 * (ATTEND + ATTEND_LATENCY * memory.latency);
+    let beside: u64 = layer[..2].iter().map(|&matrix| words_of(machine, matrix, group)).sum();
+    clock.wait((SHARED * (around + JOB * jobs + unit) - beside as f64).max(0.0));
+}
+
+/// A layer on one bank, from its queries on.
+fn rest_of_layer(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
+    let machine = clock.machine;
+    // keys and values become codes beside the queries' products
+    let heads = model.q / model.head_dim;
+    let head_words = model.head_dim.div_ceil(machine.lanes().into()) as f64;
+    clock.wait((head_words + HEAD_VECTOR) * heads as f64 * clock.groups);
+    attend(clock, model, memory, pass);
+    clock.quantise(model.q);
+    clock.multiply(&[model.hidden], model.q, 1, pass.sherry);
+    clock.quantise(model.hidden);
+    clock.multiply(&[2 * model.ffn], model.hidden, 1, pass.sherry);
+    clock.quantise(model.ffn);
+    clock.multiply(&[model.hidden], model.ffn, 1, pass.sherry);
 }
 
 /// Attention of one layer: jobs of a unit, its cycles for them, and beats of keys and values.
