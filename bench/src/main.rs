@@ -95,7 +95,7 @@ fn luts(machine: &Machine) -> Result<f64> {
     Ok(["LUT", "LUTRAM", "SRL"].iter().filter_map(|kind| area[*kind].as_f64()).sum())
 }
 
-/// What follows the name of a case whose result is not of today's machine, or not of what the compiler makes today.
+/// What follows the name of a case whose result is not of today's machine, or not of the programs as last compiled.
 const EARLIER_RTL: &str = " (earlier RTL)";
 const EARLIER_PROGRAMS: &str = " (earlier programs)";
 

@@ -38,7 +38,7 @@ pub fn all(cli: &Cli, machine: &Machine, cases: &[Case], rows: &mut Rows) -> Res
         let mut units = Vec::new();
         let programs: Vec<String> = group.iter().map(|case| rows::programs(&image, case)).collect();
         if cli.layers.is_none() {
-            group.iter().zip(&programs).for_each(|(case, programs)| rows.compiled(case, programs));
+            group.iter().zip(&programs).for_each(|(case, programs)| rows.compiled(case, &origin, programs));
             rows.write()?;
         }
         for (memory, timing) in &memories {
@@ -102,7 +102,7 @@ fn work(
                 row["cycles"], row["tok_s"], outcome.seconds
             );
             match cli.layers {
-                Some(layers) => println!("{}", trial::text(&rig, case, &outcome, layers / 2)?),
+                Some(layers) => println!("{}", trial::text(&rig, case, &outcome, layers.saturating_sub(1) / 2)?),
                 None => rows.lock().map_err(|_| anyhow!("another job stopped while it kept a result"))?.put(row)?,
             }
         }

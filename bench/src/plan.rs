@@ -45,6 +45,7 @@ impl Plan {
         let mut plan = Plan::default();
         let (mut at, mut words) = (0, 0);
         let mut before = (0, 0);
+        let mut bank = 0;
         for d in program {
             let head = d.label() == LABEL_NONE;
             // what follows what: qkv, attention, o, gate and up, down, and again
@@ -60,7 +61,7 @@ impl Plan {
                 Some(Op::Quant) if head => HEAD - 1,
                 Some(Op::Quant) if matches!(d.get("mode"), quant::QUERY | quant::KEY | quant::VALUE) => HEADS,
                 // a second bank's vectors come after the first bank's linear descriptor
-                Some(Op::Quant) if d.get("bank") == 1 && matches!(at, QKV | O | GATE | DOWN) => at - 1,
+                Some(Op::Quant) if d.get("bank") > bank && matches!(at, QKV | O | GATE | DOWN) => at - 1,
                 Some(Op::Quant) => match at {
                     QKV => QKV - 1,
                     HEADS | ATTENTION => O - 1,
@@ -76,7 +77,7 @@ impl Plan {
             match d.op() {
                 Some(Op::Quant) => before.0 = at,
                 Some(Op::Linear) => {
-                    before.1 = at;
+                    (before.1, bank) = (at, d.get("bank"));
                     words += u64::from(d.get("words")) * u64::from(d.get("segs")) * u64::from(d.get("planes"));
                     plan.linears.push((words, at));
                 }
@@ -141,6 +142,13 @@ mod tests {
         want.extend([11, 12]);
         assert_eq!(order, want);
         assert_eq!(plan.linear(0), Some(QKV));
+        // on two banks the last layer's are those of the second bank, from attention on
+        let wide = &image.wide.as_ref().unwrap().full.descriptors;
+        let plan = Plan::new(wide);
+        let last = |index: &usize| plan.label(*index) == 2;
+        let mut order: Vec<usize> = (0..wide.len()).filter(last).map(|index| plan.phase(index)).collect();
+        order.dedup();
+        assert_eq!(order[order.len() - 6..], [5, 6, 7, 8, 9, 10]);
         assert!(plan.last_word(0) < plan.last_word(1));
     }
 }

@@ -81,7 +81,7 @@ pub struct Rows {
     rows: Vec<Value>,
     /// Hash of the RTL of the last result.
     rtl: Value,
-    /// Hash of the programs of each case, as last compiled.
+    /// Hash of the programs of each preset and case, as last compiled.
     programs: Map<String, Value>,
 }
 
@@ -102,14 +102,14 @@ impl Rows {
     }
 
     /// Keeps in mind what the compiler makes of a case today.
-    pub fn compiled(&mut self, case: &Case, programs: &str) {
-        self.programs.insert(case.to_string(), programs.into());
+    pub fn compiled(&mut self, case: &Case, origin: &Origin, programs: &str) {
+        self.programs.insert(format!("{}/{case}", origin.preset), programs.into());
     }
 
     /// Whether the compiler made other programs of the case when it was compiled last.
     pub fn is_of_earlier_programs(&self, row: &Value) -> bool {
-        let today = row["case"].as_str().and_then(|case| self.programs.get(case));
-        today.is_some_and(|today| *today != row["programs"])
+        let [preset, case] = ["preset", "case"].map(|key| row[key].as_str().unwrap_or_default());
+        self.programs.get(&format!("{preset}/{case}")).is_some_and(|today| *today != row["programs"])
     }
 
     /// All of them.
@@ -228,4 +228,33 @@ pub fn row(case: &Case, memory: &str, origin: &Origin, rig: &Rig<'_>, programs: 
         row["timeline"] = timeline(&outcome.profile.spans, config.layers).into();
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::model::random;
+
+    #[test]
+    fn tokens_without_logits_need_no_more_than_keys_and_values_of_the_last_layer() {
+        let c = random::small();
+        let (kept, rest) = (2 * 32 * 48, 2 * 64 * 48 + 3 * 72 * 48 + 2 * 64 * 11);
+        assert_eq!(multiply_adds(&c, 10.0, 1.0), f64::from(2 * (kept + rest) + 50 * 48));
+        assert_eq!(multiply_adds(&c, 10.0, 0.0), f64::from(2 * kept + rest));
+    }
+
+    #[test]
+    fn results_of_earlier_programs_are_told() {
+        let mut rows = Rows { path: PathBuf::new(), rows: Vec::new(), rtl: Value::Null, programs: Map::new() };
+        let case = crate::cases::all(true).remove(0);
+        let row = json!({ "preset": "kv260", "case": case.to_string(), "programs": "a" });
+        assert!(!rows.is_of_earlier_programs(&row), "nobody knows");
+        let origin = Origin { preset: "kv260".into(), rtl: String::new(), mhz: 250 };
+        for (programs, earlier) in [("a", false), ("b", true)] {
+            rows.compiled(&case, &origin, programs);
+            assert_eq!(rows.is_of_earlier_programs(&row), earlier);
+        }
+        rows.compiled(&case, &Origin { preset: "other".into(), ..origin }, "a");
+        assert!(rows.is_of_earlier_programs(&row), "another preset's programs say nothing");
+    }
 }

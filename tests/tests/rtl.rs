@@ -112,6 +112,7 @@ fn every_kind() -> Vec<(&'static str, ModelConfig, RandomSpec)> {
     let silu = ModelConfig { activation: Activation::Silu, kv_heads: 4, ..config() };
     let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..config() };
     let wide = ModelConfig { hidden: 50, ffn: 75, heads: 6, kv_heads: 1, head_dim: 20, ..config() };
+    let many = ModelConfig { heads: 8, kv_heads: 8, ..config() };
     vec![
         ("GQA, ReLU2, sub-norms", relu2.clone(), PLAIN),
         (
@@ -126,6 +127,8 @@ fn every_kind() -> Vec<(&'static str, ModelConfig, RandomSpec)> {
         ("odd shape", odd.clone(), PLAIN),
         ("odd shape, Sherry", ModelConfig { head_dim: 12, ..odd }, RandomSpec { kind: WeightKind::Sherry, ..PLAIN }),
         ("one key head, groups of 16", wide, RandomSpec { kind: WeightKind::Group(16), input_norms: true, ..PLAIN }),
+        ("MHA, more heads than a tile's", many.clone(), PLAIN),
+        ("one layer", ModelConfig { layers: 1, ..many }, PLAIN),
     ]
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What waits for what is found by [`super::hazards`]; `tests::hazards` checks every program once more.
 //!
-//! With two banks every step is emitted for one bank after the other: the tile's weights are held by the ring for the
+//! With two banks every step is emitted for one active bank after the other: the tile's weights are held by the ring for the
 //! second one, and while a bank's tile is in the engine, the other bank's vectors are normed and quantised.
 
 use super::error::{CompileError, at_most, multiple};
@@ -89,7 +89,7 @@ pub(super) struct Emitter<'a> {
     /// Of each bank what the activation buffer holds, and whether the vector is normed.
     act: Vec<Option<Held>>,
     normed: Vec<bool>,
-    /// Descriptors put off until the first bank's first round of the next matrix.
+    /// Descriptors put off until the first active bank's first round of the next matrix.
     late: Vec<Descriptor>,
     putting_off: bool,
     /// The program that ends with the last layer's keys and values.
@@ -320,7 +320,8 @@ impl<'a> Emitter<'a> {
         self.activate(bank, input, round.layout, own.map(|(weights, eps)| (weights.as_slice(), *eps)))
     }
 
-    /// Rounds that are held together: as many as fit, counted from the first one on or from the last one back.
+    /// Rounds that are held together: as many as fit and have one format, counted from the first one on or from the last one
+    /// back.
     fn together(&self, items: &[Item<'_, '_>], from_last: bool) -> Vec<Range<usize>> {
         let limit = if self.active.len() == 1 { 0 } else { self.shape.buffer_words / 16 * 15 };
         let mut order: Vec<usize> = (0..items.len()).collect();
@@ -328,10 +329,13 @@ impl<'a> Emitter<'a> {
             order.reverse();
         }
         let (mut blocks, mut words) = (Vec::<Range<usize>>::new(), 0);
+        let sherry = |number: usize| items[number].matrix.rounds[items[number].round].layout.sherry;
         for number in order {
             words += items[number].words();
             match blocks.last_mut() {
-                Some(block) if words <= limit => *block = block.start.min(number)..block.end.max(number + 1),
+                Some(block) if words <= limit && sherry(block.start) == sherry(number) => {
+                    *block = block.start.min(number)..block.end.max(number + 1)
+                }
                 _ => {
                     blocks.push(number..number + 1);
                     words = items[number].words();

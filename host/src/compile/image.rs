@@ -43,7 +43,7 @@ pub struct Program {
 pub struct Programs {
     /// Up to the keys and values of the last layer: for tokens whose logits nobody wants.
     pub body: Program,
-    /// All layers and the head, for the slots of the last bank.
+    /// All layers and the head, for the slots of the last bank; others end as in `body`.
     pub full: Program,
     /// All layers and the head in two steps, which gives the best token of the last slot, most probably.
     pub shortlist: Option<Program>,
@@ -184,7 +184,7 @@ struct Streams {
     mults: u64,
 }
 
-/// A program with what it takes from streams, up to its head.
+/// A program, where its head begins, and what it takes from streams up to there.
 type Emitted<'a> = (Emitter<'a>, (usize, Counts));
 
 /// A program without lengths of streams: descriptors, where weight runs start.
@@ -194,6 +194,7 @@ struct Draft {
     counts: Counts,
     /// Where the head begins.
     layers: (usize, Counts),
+    /// Up to the last layer's keys and values.
     body: (Vec<Descriptor>, Counts),
 }
 

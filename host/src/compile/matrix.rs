@@ -153,15 +153,16 @@ impl<'a> Matrix<'a> {
         shape.shared_words(self.segments()).clamp(self.unit, shape.tile_words().max(self.unit))
     }
 
-    /// Words of each tile: as few tiles as fit, of about equal size.
+    /// Words of each tile: as few tiles as fit, of about equal size; where banks share weights, perhaps one fewer.
     pub fn tiles(&self, shape: &DeviceShape) -> Result<Vec<Range<usize>>, CompileError> {
         let (what, rows) = (format!("rows of the smallest tile of {}", self.name), self.unit * shape.rows);
         at_most(what, rows, shape.tile_rows, "choose a preset with a larger tile")?;
         let even = || {
             let words = self.order.len() / shape.rows;
+            // sums of several rounds wait in the vector memory, which would need more room
             let limit = match shape.banks {
-                1 => shape.tile_words(),
-                _ => shape.shared_tile(words, self.unit, self.segments()),
+                2.. if !self.many_rounds() => shape.shared_tile(words, self.unit, self.segments()),
+                _ => self.most_words(shape),
             };
             tiles(words, self.unit, limit)
         };

@@ -3,7 +3,7 @@
 //! * `matrix`: rows of a matrix in the order of the engine, rounds that add planes up.
 //! * `emit`: descriptors with the streams they consume.
 //! * `hazards`: what waits for what.
-//! * `layers`: the order of a pass.
+//! * `layers`: the order of a pass; `heads`: codes of heads, and attention.
 //! * `memory`: places in the vector memory, layout of a cache.
 //! * `shortlist`: the head in two steps, rank and pick.
 //! * `ranking`: the plane of the first step.
@@ -16,6 +16,7 @@
 mod emit;
 mod error;
 mod hazards;
+mod heads;
 mod image;
 mod layers;
 mod matrix;
@@ -103,7 +104,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// The program for so many banks, and what it takes from streams up to its head.
+    /// The program for so many banks, where its head begins, and what it takes from streams up to there.
     fn emit(
         &self,
         shape: &'a DeviceShape,

@@ -304,7 +304,8 @@ fn what_does_not_fit_is_named() {
     }
 }
 
-/// Machines of two banks run prompts on both, and the second bank's part of the program is that of the first.
+/// Machines of two banks run prompts on both, and the second bank's part of the program is that of the first up to the keys
+/// and values of the last layer.
 #[test]
 fn banks_share_weights() {
     let (config, spec) = every_kind().remove(1);
@@ -337,6 +338,12 @@ fn banks_share_weights() {
         assert!(of_last(&image.narrow.full, op, 0) > of_last(&image.narrow.body, op, 0), "{op:?}");
     }
     assert_eq!(of_last(&wide.body, Op::Attend, 0) + of_last(&image.narrow.body, Op::Attend, 0), 0);
+    // the model with more heads than a tile's is one
+    let (config, spec) = every_kind().remove(13);
+    let many = compile(&random::model(&config, spec), &tiny, Options::default()).unwrap();
+    let full = &many.wide.as_ref().expect("two banks fit").full;
+    let attends = full.descriptors.iter().filter(|d| d.op() == Some(Op::Attend)).count();
+    assert!(attends > 2 * config.layers, "{attends}");
     let narrow = DeviceShape { vm_words: 2 * image.vectors.words - 1, ..tiny };
     assert_eq!(compile(&weights, &narrow, Options::default()).unwrap().wide, None);
 }

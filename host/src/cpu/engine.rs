@@ -2,7 +2,8 @@
 //! tokens at a time.
 //!
 //! Every layer is five jobs of the thread pool (q, k, v; attention; o; gate and up; down), see [`super::layer`];
-//! norms and quantisation run between them, on all threads if there is more than one token.
+//! norms and quantisation run between them, on all threads if there is more than one token. Tokens whose logits nobody
+//! wants stop behind q, k and v of the last layer.
 
 use super::{
     acts::Acts,
@@ -191,7 +192,7 @@ impl CpuEngine {
     }
 
     /// Runs a chunk through all blocks; leaves the residual stream of the tokens whose logits are wanted in `state.x` and
-    /// returns them. The others end with their keys and values of the last block.
+    /// returns them. The others stop behind their keys and values of the last block.
     fn run(&mut self, items: &[Item], caches: &mut [Cache]) -> Vec<Item> {
         let hidden = self.config.hidden;
         self.state.x.resize(items.len(), hidden);
@@ -369,6 +370,9 @@ mod tests {
         ];
         let got = engine.forward(&steps).unwrap();
         assert_eq!((got[0].len(), got[1].len(), got[2].len()), (0, 0, 30 * 50));
+        let mut reference = ReferenceEngine::new(weights.clone(), Numerics::Device).unwrap();
+        let id = reference.new_sequence().unwrap();
+        assert_eq!(got[2], reference.forward(&[step(id, &parts[2][..30], Want::All)]).unwrap()[0]);
         let last: Vec<_> = ids.iter().zip(parts).map(|(&id, p)| step(id, &p[p.len() - 1..], Want::Last)).collect();
         assert_eq!(engine.forward(&last).unwrap(), [a, b, c]);
         assert_eq!(engine.len(ids[0]), 290);

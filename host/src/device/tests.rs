@@ -17,6 +17,8 @@ pub(crate) fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
     let relu2 = ModelConfig { activation: Activation::Relu2, heads: 4, kv_heads: 4, ..random::small() };
     let odd = ModelConfig { hidden: 100, ffn: 204, heads: 9, kv_heads: 3, head_dim: 6, vocab: 131, ..random::small() };
     let uneven = ModelConfig { hidden: 50, ffn: 75, heads: 6, kv_heads: 1, head_dim: 20, ..random::small() };
+    // as many key and value heads as queries have, more than a tile's
+    let many = ModelConfig { heads: 8, kv_heads: 8, ..random::small() };
     vec![
         (relu2.clone(), PLAIN),
         (silu.clone(), RandomSpec { kind: WeightKind::Row, sub_norms: false, tied: false, ..PLAIN }),
@@ -31,6 +33,8 @@ pub(crate) fn every_kind() -> Vec<(ModelConfig, RandomSpec)> {
         (odd.clone(), PLAIN),
         (odd, RandomSpec { kind: WeightKind::TwoPlanes, tied: false, ..PLAIN }),
         (uneven, RandomSpec { kind: WeightKind::Group(16), input_norms: true, ..PLAIN }),
+        (many.clone(), PLAIN),
+        (ModelConfig { layers: 1, ..many }, PLAIN),
     ]
 }
 
@@ -106,11 +110,50 @@ pub(crate) fn suits(config: &ModelConfig, shape: &DeviceShape) -> bool {
     config.head_dim.is_multiple_of(shape.lanes())
 }
 
+fn tokens(vocab: usize) -> Vec<u32> {
+    (0..39u32).map(|i| (i * 37 + 11) % vocab as u32).collect()
+}
+
+/// Prompts that end with a whole pass, a part of its last bank, one bank, a part of one.
+fn check_prompts(device: &mut ReferenceDevice, id: SequenceId, at: &str, (tokens, want): (&[u32], &[f32])) {
+    let (slots, bank, vocab) = (device.image().shape.slots(), device.image().shape.tokens, device.config().vocab);
+    for count in [2 * slots, slots + bank + 1, slots + bank, slots + 1, tokens.len()] {
+        device.truncate(id, 0);
+        let last = device.forward(&[step(id, &tokens[..count], Want::Last)]).unwrap().remove(0);
+        assert!(bits(&last) == bits(&want[(count - 1) * vocab..count * vocab]), "{at}: prompt of {count}");
+    }
+}
+
+/// Runs of weights may begin at any matrix, also behind the keys and values that end a pass.
+#[test]
+fn formats_may_change_within_a_layer() {
+    let [dense, sherry] = [WeightKind::Tensor, WeightKind::Sherry]
+        .map(|kind| random::model(&random::small(), RandomSpec { kind, ..PLAIN }));
+    for matrix in ["q", "k", "v"] {
+        let mut weights = dense.clone();
+        for (layer, other) in weights.layers.iter_mut().zip(&sherry.layers) {
+            match matrix {
+                "q" => layer.q = other.q.clone(),
+                "k" => layer.k = other.k.clone(),
+                _ => layer.v = other.v.clone(),
+            }
+        }
+        let tokens = tokens(weights.config.vocab);
+        let want = reference(&weights, &tokens);
+        for (machine, shape) in machines().iter().enumerate().filter(|(_, shape)| suits(&weights.config, shape)) {
+            let at = format!("Sherry weights of {matrix} on machine {machine}");
+            let mut device = ReferenceDevice::compiled(&weights, shape, Options::default(), 1).unwrap();
+            let id = device.new_sequence().unwrap();
+            check_prompts(&mut device, id, &at, (&tokens, &want));
+        }
+    }
+}
+
 #[test]
 fn every_kind_of_model_on_every_machine() {
     for (index, (config, spec)) in every_kind().into_iter().enumerate() {
         let weights = random::model(&config, spec);
-        let tokens: Vec<u32> = (0..19u32).map(|i| (i * 37 + 11) % config.vocab as u32).collect();
+        let tokens = tokens(config.vocab);
         let want = reference(&weights, &tokens);
         for (machine, shape) in machines().iter().enumerate() {
             let at = format!("model {index} ({:?}) on machine {machine}", spec.kind);
@@ -121,6 +164,8 @@ fn every_kind_of_model_on_every_machine() {
             }
             let mut device = device.unwrap_or_else(|e| panic!("{at}: {e}"));
             let id = device.new_sequence().unwrap();
+            check_prompts(&mut device, id, &at, (&tokens, &want));
+            device.truncate(id, 0);
             let whole = device.forward(&[step(id, &tokens, Want::All)]).unwrap_or_else(|e| panic!("{at}: {e}"));
             assert!(bits(&whole[0]) == bits(&want), "{at}: prefill");
             device.truncate(id, 3);

@@ -126,11 +126,16 @@ impl DeviceShape {
         self.tables.div_ceil(self.groups_at_once()) * 14 + 3
     }
 
-    /// Most words of a tile of so many segments where banks share weights: a round of it lies in the ring while a bank
+    /// Words of a tile of so many segments where banks share weights: a round of it lies in the ring while a bank
     /// computes. Half of the ring, so that two can, unless tables would not be built behind the words of a segment.
     pub fn shared_words(&self, segments: usize) -> usize {
-        let (half, most) = (self.buffer_words / 32 * 15 / segments, self.buffer_words / 4 * 3 / segments);
-        half.max(self.build_words().min(most))
+        let half = self.buffer_words / 32 * 15 / segments;
+        half.max(self.build_words().min(self.most_shared_words(segments)))
+    }
+
+    /// Most of them: three quarters of the ring.
+    fn most_shared_words(&self, segments: usize) -> usize {
+        self.buffer_words / 4 * 3 / segments
     }
 
     /// Words of the tiles of a matrix of `words` words, where banks share weights: as few tiles as [`Self::shared_words`]
@@ -141,7 +146,7 @@ impl DeviceShape {
         let units = words.div_ceil(unit);
         let of = |tiles: usize| units.div_ceil(tiles) * unit;
         let tiles = units.div_ceil(largest(self.shared_words(segments)) / unit);
-        let fits = |size: usize| size <= largest(self.buffer_words / 4 * 3 / segments);
+        let fits = |size: usize| size <= largest(self.most_shared_words(segments));
         match tiles > 1 && of(tiles) < self.build_words() && fits(of(tiles - 1)) {
             true => of(tiles - 1),
             false => of(tiles),
@@ -279,6 +284,9 @@ mod tests {
             [128, 103, 128, 100]
         );
         assert_eq!(kv260().shared_tile(3456, 2, 27), 204);
+        // a unit that is larger than the ring's share, segments that fill the ring, a small tile
+        assert_eq!((kv260().shared_tile(640, 160, 72), kv260().shared_tile(640, 1, 12288)), (160, 1));
+        assert_eq!(DeviceShape { tile_rows: 256, ..kv260() }.shared_tile(640, 1, 72), 64);
         assert_eq!(DeviceShape { rows: 3, ..kv260() }.lanes(), 1);
         assert_eq!(DeviceShape { rows: 12, ..kv260() }.runs(), 3);
     }

@@ -72,7 +72,8 @@ fn predicted(machine: &Machine, row: &Value) -> Result<Option<f64>> {
     }))
 }
 
-/// Compares formula and the results of the last measured RTL and of today's programs; returns the largest difference in percent.
+/// Compares formula and the results of the last measured RTL and of programs as last compiled; returns the largest difference
+/// in percent.
 fn compare(machine: &Machine) -> Result<f64> {
     let path = root().join("bench").join(format!("{}.json", machine.name));
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -80,9 +81,9 @@ fn compare(machine: &Machine) -> Result<f64> {
     println!("| case | memory | RTL cycles | formula | difference % |\n|---|---|--:|--:|--:|");
     let mut worst = 0.0f64;
     let today = |row: &&Value| {
-        let programs = row["case"].as_str().and_then(|case| all["programs"].get(case));
-        let of_today = |of: &Value, today: &Value| today.is_null() || of == today;
-        of_today(&row["rtl"], &all["rtl"]) && of_today(&row["programs"], programs.unwrap_or(&Value::Null))
+        let [preset, case] = ["preset", "case"].map(|key| row[key].as_str().unwrap_or_default());
+        let same = |of: &Value, newest: &Value| newest.is_null() || of == newest;
+        same(&row["rtl"], &all["rtl"]) && same(&row["programs"], &all["programs"][format!("{preset}/{case}")])
     };
     for row in all["rows"].as_array().into_iter().flatten().filter(|row| row["head"] == "exact").filter(today) {
         let Some(formula) = predicted(machine, row)? else { continue };

@@ -133,16 +133,18 @@ impl Clock<'_> {
     /// One activation against matrices of these rows; `mask` of tiles as the compiler cuts them.
     fn multiply(&mut self, rows: &[u64], cols: u64, planes: u64, sherry: bool) {
         let e = &self.machine.engine;
-        let group = if sherry { 4 } else { 3 };
+        let (group, shape) = (if sherry { 4 } else { 3 }, self.machine.shape());
         let segments = cols.div_ceil(group * u64::from(e.tables)) as f64 * planes as f64;
         let per_word = self.groups * f64::from(e.rows / self.machine.lanes());
         let mut backlog = 0.0f64;
         self.wait(TABLES);
         for rows in rows {
-            let all = rows.div_ceil(e.rows.into()) as f64;
-            // where banks share weights a tile takes half of the ring
-            let half = if self.machine.banks > 1 { all * segments / (self.room * 15.0 / 32.0) } else { 0.0 };
-            let tiles = rows.div_ceil(e.tile_rows).max(half.ceil() as u64);
+            let all = rows.div_ceil(e.rows.into());
+            // tiles of layers are those of machines whose banks share weights, tiles of the head are not
+            let tiles = match self.machine.banks {
+                2.. if planes == 1 => all.div_ceil(shape.shared_tile(all as usize, 1, segments as usize) as u64),
+                _ => rows.div_ceil(e.tile_rows),
+            };
             for _ in 0..tiles {
                 let words = rows.div_ceil(tiles * u64::from(e.rows)) as f64;
                 self.work(words * segments, words * (segments - 1.0));
@@ -200,7 +202,7 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
     clock.quantise(model.hidden);
     if wide {
         // the other bank's products, while the ring holds their weights
-        clock.work(0.0, kept as f64);
+        clock.wait(kept as f64);
     }
     clock.multiply(&[model.kv, model.kv], model.hidden, 1, pass.sherry);
     if pass.planes > 0 {
