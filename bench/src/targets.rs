@@ -108,8 +108,8 @@ const LINES: [Line; 19] = [
         "",
     ),
     line(
-        "prompt of 64 / 128 tokens, Falcon3-1B, five planes, tok/s",
-        &["prefill-falcon3-1b-64", "prefill-falcon3-1b-128"],
+        "prompt of 64 / 128 / 512 tokens, Falcon3-1B, five planes, tok/s",
+        &["prefill-falcon3-1b-64", "prefill-falcon3-1b-128", "prefill-falcon3-1b-512"],
         "",
         "",
     ),

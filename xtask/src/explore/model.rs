@@ -61,12 +61,13 @@ const PASS: f64 = 700.0;
 /// With two banks: what the other bank's tiles do not hide in a layer, in walks over a bank's vectors; and the share of
 /// a ring of weights behind which a bank's norm before the down projection hides.
 const EXPOSED: f64 = 0.29;
-const HIDDEN: f64 = 0.65;
+const HIDDEN: f64 = 0.62;
 /// The same share for Sherry weights, whose tiles are shorter.
 const HIDDEN_SHERRY: f64 = 0.1;
-/// With two banks: what sharing the ports with weights makes of attention's time. The other bank's tiles before it and
-/// behind it hide as much of it as their words take.
+/// With two banks: what sharing the ports with weights makes of attention's time, and the share of the time of the other
+/// bank's tiles before it and behind it that hides it.
 const SHARED: f64 = 1.1;
+const BESIDE: f64 = 0.9;
 /// Share of a port that keys, values and weights together reach while they take turns.
 const TURNS: f64 = 0.95;
 
@@ -264,7 +265,7 @@ fn shared_layer(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass
     let (jobs, unit, _) = attention_of(machine, model, pass);
     let around = 2.0 * (ATTEND + ATTEND_LATENCY * memory.latency);
     let beside: u64 = layer[..2].iter().map(|&matrix| words_of(machine, matrix, group)).sum();
-    clock.wait((SHARED * (around + JOB * jobs + unit) - beside as f64).max(0.0));
+    clock.wait((SHARED * (around + JOB * jobs + unit) - BESIDE * beside as f64).max(0.0));
 }
 
 /// A layer on one bank, from its queries on.
