@@ -119,16 +119,14 @@ impl<'a> LayerPlan<'a> {
             }
         }
         order.sort_by_key(|(rank, ..)| *rank);
-        let (mut items, mut codes, mut kept) = (Vec::new(), Vec::new(), 0);
+        let (mut items, mut codes) = (Vec::<Item<'_, 'a>>::new(), Vec::new());
         for (_, matrix, place, tile, of_tile) in order {
             items.extend(matrix.items(&tile, place));
             codes.resize_with(items.len(), || None);
             codes[items.len() - 1] = of_tile;
-            if !std::ptr::eq(matrix, &self.q) {
-                kept = items.len();
-            }
         }
         if of_last {
+            let kept = items.iter().take_while(|item| !std::ptr::eq(item.matrix, &self.q)).count();
             self.heads(e, x, g, (&items[..kept], &codes[..kept]))?;
             e.end_body();
             (items, codes) = (items.split_off(kept), codes.split_off(kept));

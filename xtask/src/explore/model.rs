@@ -134,8 +134,8 @@ impl Clock<'_> {
     /// One activation against matrices of these rows; `mask` of tiles as the compiler cuts them.
     fn multiply(&mut self, rows: &[u64], cols: u64, planes: u64, sherry: bool) {
         let e = &self.machine.engine;
-        let (group, shape) = (if sherry { 4 } else { 3 }, self.machine.shape());
-        let segments = cols.div_ceil(group * u64::from(e.tables)) as f64 * planes as f64;
+        let shape = self.machine.shape();
+        let segments = cols.div_ceil(group(sherry) * u64::from(e.tables)) as f64 * planes as f64;
         let per_word = self.groups * f64::from(e.rows / self.machine.lanes());
         let mut backlog = 0.0f64;
         self.wait(TABLES);
@@ -167,7 +167,7 @@ impl Clock<'_> {
 /// Cycles of a pass of a model.
 pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass) -> f64 {
     let e = &machine.engine;
-    let (codes, group) = (u64::from(e.tables * e.rows), group(pass));
+    let (codes, group) = (u64::from(e.tables * e.rows), group(pass.sherry));
     let all = |matrices: &[(u64, u64)]| matrices.iter().map(|&matrix| words_of(machine, matrix, group)).sum::<u64>();
     let (layer, kept) = (all(&matrices(model)), all(&[(2 * model.kv, model.hidden)]));
     // without logits the last layer ends with its keys and values
@@ -191,11 +191,11 @@ pub fn cycles(machine: &Machine, model: &ModelShape, memory: &Memory, pass: Pass
     };
     clock.wait(EMBEDDING * pass.slots as f64);
     let wide = pass.slots > u64::from(e.tokens);
-    let whole = model.layers - 1;
-    for _ in 0..if wide { whole } else { 0 } {
-        shared_layer(&mut clock, model, memory, pass);
-    }
-    for _ in 0..if wide { 0 } else { whole } {
+    for _ in 1..model.layers {
+        if wide {
+            shared_layer(&mut clock, model, memory, pass);
+            continue;
+        }
         clock.quantise(model.hidden);
         clock.multiply(&[model.kv, model.kv, model.q], model.hidden, 1, pass.sherry);
         rest_of_layer(&mut clock, model, memory, pass);
@@ -232,8 +232,8 @@ fn matrices(model: &ModelShape) -> [(u64, u64); 4] {
 }
 
 /// Columns of a group of weights.
-fn group(pass: Pass) -> u64 {
-    if pass.sherry { 4 } else { 3 }
+fn group(sherry: bool) -> u64 {
+    if sherry { 4 } else { 3 }
 }
 
 /// Words of weights of a matrix.
@@ -245,7 +245,7 @@ fn words_of(machine: &Machine, (rows, cols): (u64, u64), group: u64) -> u64 {
 /// A layer on two banks that share weights.
 fn shared_layer(clock: &mut Clock<'_>, model: &ModelShape, memory: &Memory, pass: Pass) {
     let (machine, e) = (clock.machine, &clock.machine.engine);
-    let (shape, group, layer) = (machine.shape(), group(pass), matrices(model));
+    let (shape, group, layer) = (machine.shape(), group(pass.sherry), matrices(model));
     // the ring gives each word to both banks
     let both: u64 = layer.iter().map(|&matrix| words_of(machine, matrix, group)).sum();
     clock.work(both as f64, 2.0 * both as f64);
